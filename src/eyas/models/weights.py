@@ -1,0 +1,71 @@
+"""State-dict names of the published weights, and strict loading.
+
+Published (Paddle) names differ from ours in two ways: BatchNorm statistics are called `_mean` and `_variance`, and
+linear weights are stored [in, out] where torch has [out, in].
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from eyas.errors import ModelError
+
+_SUFFIXES = {"._mean": ".running_mean", "._variance": ".running_var"}
+_LINEAR = ("in_proj_weight", "out_proj.weight", "linear1.weight", "linear2.weight")
+
+
+def from_published(arrays: Mapping[str, NDArray[np.float32]]) -> dict[str, Tensor]:
+    """Published names and layouts -> ours."""
+    state = {}
+    for name, array in arrays.items():
+        for theirs, ours in _SUFFIXES.items():
+            name = name.removesuffix(theirs) + ours if name.endswith(theirs) else name
+        value = array.T if name.endswith(_LINEAR) else array
+        state[name] = torch.from_numpy(np.array(value, dtype=np.float32, order="C"))
+    return state
+
+
+def to_published(state: Mapping[str, Tensor]) -> dict[str, NDArray[np.float32]]:
+    """Our names and layouts -> the published ones; the exact inverse of `from_published`."""
+    arrays = {}
+    for name, value in state.items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        array = value.detach().cpu().float().numpy()
+        array = array.T if name.endswith(_LINEAR) else array
+        for theirs, ours in _SUFFIXES.items():
+            name = name.removesuffix(ours) + theirs if name.endswith(ours) else name
+        arrays[name] = np.ascontiguousarray(array)
+    return arrays
+
+
+def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Load `state` into `model`, every tensor accounted for.
+
+    BatchNorm step counters may be absent. Raises ModelError with the first missing, unknown and misshapen names.
+    """
+    own = model.state_dict()
+    counters = {name for name in own if name.endswith("num_batches_tracked")}
+    missing = sorted(own.keys() - state.keys() - counters)
+    unknown = sorted(state.keys() - own.keys())
+    shapes = [
+        f"{name} is {list(state[name].shape)}, the model has {list(own[name].shape)}"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    if missing or unknown or shapes:
+        parts = [
+            f"{len(names)} {what}, first: {'; '.join(names[:3])}"
+            for what, names in (("missing", missing), ("unknown", unknown), ("of another shape", shapes))
+            if names
+        ]
+        raise ModelError(f"The weights of {source} do not fit {type(model).__name__}: {'. '.join(parts)}.")
+    model.load_state_dict({**{name: own[name] for name in counters}, **state})
+
+
+def load_published(model: nn.Module, arrays: Mapping[str, NDArray[np.float32]], source: str = "the array") -> None:
+    """Load weights in published names and layouts; see `load_state`."""
+    load_state(model, from_published(arrays), source)
