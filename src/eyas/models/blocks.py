@@ -24,8 +24,8 @@ class BatchNorm2d(nn.BatchNorm2d):
         kept = self.running_var * (1 - self.momentum)
         out = super().forward(x)
         count = x.numel() // x.shape[1]
-        with torch.no_grad():
-            self.running_var.sub_(kept).mul_((count - 1) / count).add_(kept)
+        # `.data`: autograd guards the buffer against changes although a training step's gradient does not read it.
+        self.running_var.data.sub_(kept).mul_((count - 1) / count).add_(kept)
         return out
 
 

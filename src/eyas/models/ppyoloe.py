@@ -86,9 +86,8 @@ class PPYOLOEHead(nn.Module):
 
     def expect(self, reg: Tensor) -> Tensor:
         """Distance logits [B,4n,H,W] of one level -> expected distances [B,H*W,4] in strides: left, top, right, bottom."""
-        batch, _, height, width = reg.shape
-        bins = reg.view(batch, 4, self.num_bins, height * width).softmax(2)
-        return (bins * self.proj_conv.weight.view(1, 1, -1, 1)).sum(2).transpose(1, 2)
+        bins = reg.permute(0, 2, 3, 1).flatten(1, 2).unflatten(2, (4, self.num_bins))
+        return (bins.softmax(-1) * self.proj_conv.weight.view(-1)).sum(-1)
 
 
 class PPYOLOE(nn.Module):

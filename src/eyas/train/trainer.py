@@ -1,0 +1,141 @@
+"""The parts of one training run, put together: network, EMA, optimiser, batches, validation, checkpoints."""
+
+import logging
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from eyas.bundle import Manifest
+from eyas.data.sample import Dataset
+from eyas.metrics.detection import DetectionMetrics
+from eyas.models.files import read_tensors, save_tensors
+from eyas.models.ppyoloe import PPYOLOE
+from eyas.schema import ModuleConfig, Train
+from eyas.train.checkpoint import CHECKPOINT, find_checkpoint, optimizer_tensors, restore_optimizer
+from eyas.train.detection import TrainNet, batch_loss, validate
+from eyas.train.loader import Position, RunSampler, Schedule, TrainImages, make_loader
+from eyas.train.loop import Hooks, Parts, Plan, State, fit
+from eyas.train.optim import Ema, lr_at, make_optimizer
+from eyas.train.progress import open_progress, silent_progress
+from eyas.train.ranks import Ranks
+
+log = logging.getLogger(__name__)
+
+BEST = Path("best_model") / "best_model.safetensors"
+CACHE_BYTES = 2_000_000_000
+"""Decoded images are kept in memory where all of them, for every worker, fit into this."""
+
+AUTO_LR_BATCH = 8
+"""`Train.learning_rate` of the shipped recipes is meant for this many images a step; see `Train.auto_lr`."""
+
+
+class Trainer:
+    """Puts the parts of one run together; `train` runs the loop."""
+
+    def __init__(
+        self, config: ModuleConfig, model: PPYOLOE, manifest: Manifest, train_data: Dataset, val_data: Dataset, ranks: Ranks
+    ) -> None:
+        self.train_config, self.output = config.train, Path(config.global_.output)
+        self.manifest, self.val_data, self.ranks = manifest, val_data, ranks
+        self.schedule = Schedule(train_data, config.train)
+        pixels = sum(s.width * s.height * 3 for s in train_data.samples) * max(config.train.workers, 1)
+        self.images = TrainImages(train_data, config.train, cache=pixels < CACHE_BYTES)
+        memory_format = torch.channels_last if config.train.channels_last else torch.contiguous_format
+        model = model.to(ranks.device, memory_format=memory_format)  # type: ignore[call-overload]
+        self.parts = self._parts(model)
+
+    def _parts(self, model: PPYOLOE) -> Parts:
+        train, device = self.train_config, self.ranks.device
+        if self.ranks.count > 1 and device.type == "cuda":
+            model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        net: torch.nn.Module = TrainNet(model)
+        if self.ranks.count > 1:
+            net = DistributedDataParallel(net)
+        scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype(train, device) is torch.float16)  # type: ignore[attr-defined]
+        return Parts(model, net, Ema(model, train.ema_decay), make_optimizer(model, train), scaler, device)
+
+    def train(self) -> State:
+        """Run the loop from the start, or from where `Train.resume_path` stopped."""
+        train, ranks = self.train_config, self.ranks
+        steps = self.schedule.batches(ranks.count)
+        state = self._resume(Path(train.resume_path)) if train.resume_path else State()
+        sampler = RunSampler(self.schedule, train.epochs_iters, ranks.rank, ranks.count, state.position)
+        loader = make_loader(self.images, sampler, train.workers)
+        done = state.position.epoch * steps + state.position.step
+        if not ranks.first:
+            progress = silent_progress(train.epochs_iters, steps, train.log_interval)
+            return fit(self.parts, self._plan(steps), self._hooks(), loader, state, False, progress)
+        with open_progress(self.output, train.epochs_iters, steps, train.log_interval, done, train.tensorboard) as progress:
+            log.info("training on %d images, %d steps an epoch, on %s", len(self.images), steps, ranks.device)
+            return fit(self.parts, self._plan(steps), self._hooks(), loader, state, True, progress)
+
+    def _plan(self, steps: int) -> Plan:
+        train = self.train_config
+        scale = train.batch_size * self.ranks.count / 8 if train.auto_lr else 1.0
+        return Plan(
+            epochs=train.epochs_iters,
+            steps_per_epoch=steps,
+            learning_rate=partial(lr_at, train=train, steps_per_epoch=steps, scale=scale),
+            clip_norm=train.optimizer.clip_norm,
+            amp=amp_dtype(train, self.ranks.device),
+            log_interval=train.log_interval,
+            eval_interval=train.eval_interval,
+            save_interval=train.save_interval,
+            early_stop=train.early_stop,
+        )
+
+    def _hooks(self) -> Hooks:
+        reg_range = self.parts.model.config.reg_range
+        return Hooks(
+            loss=partial(batch_loss, reg_range=reg_range, ranks=self.ranks.count),
+            validate=self._validate,
+            save=self._save,
+            save_best=self._save_best,
+            agree=self.ranks.agree,
+        )
+
+    def _validate(self) -> DetectionMetrics:
+        return validate(self.parts.ema.model, self.manifest, self.val_data, self.ranks.device)
+
+    def _save(self, state: State) -> None:
+        parts = self.parts
+        tensors = {f"model.{k}": v for k, v in parts.model.state_dict().items()}
+        tensors |= {f"ema.{k}": v for k, v in parts.ema.model.state_dict().items()}
+        optimizer, scalars = optimizer_tensors(parts.optimizer)
+        tensors |= optimizer | {"rng.torch": torch.get_rng_state()}
+        header = {
+            "run": asdict(state), "optimizer": scalars, "ema_updates": parts.ema.updates, "scaler": parts.scaler.state_dict(),
+            "manifest": self.manifest.to_dict(),
+        }  # fmt: skip
+        save_tensors(self.output / CHECKPOINT, tensors, header)
+
+    def _resume(self, path: Path) -> State:
+        file = read_tensors(find_checkpoint(path))
+        parts, saved = self.parts, file.state
+        parts.model.load_state_dict(file.part("model"))
+        parts.ema.model.load_state_dict(file.part("ema"))
+        parts.ema.updates = saved["ema_updates"]
+        restore_optimizer(parts.optimizer, file.part("optimizer"), saved["optimizer"])
+        parts.scaler.load_state_dict(saved["scaler"])
+        torch.set_rng_state(file.tensors["rng.torch"])
+        state = saved["run"]
+        log.info("resuming after epoch %d", state["position"]["epoch"])
+        return State(**{**state, "position": Position(**state["position"])})
+
+    def _save_best(self, state: State, metrics: DetectionMetrics) -> None:
+        made = {**self.manifest.made, "epoch": state.best_epoch, "AP": metrics.AP, "minutes": round(state.seconds / 60, 1)}
+        manifest = replace(self.manifest, made=made)
+        tensors = dict(self.parts.ema.model.state_dict())
+        save_tensors(self.output / BEST / f"{BEST}.safetensors", tensors, {"manifest": manifest.to_dict()})
+
+
+def amp_dtype(train: Train, device: torch.device) -> torch.dtype | None:
+    """The type of mixed precision: O1 and O2 mean bfloat16 on a CPU and float16 on a GPU. Float16 needs a GPU."""
+    if train.amp == "OFF":
+        return None
+    if device.type == "cpu":
+        return torch.bfloat16
+    return torch.bfloat16 if train.amp == "bf16" else torch.float16
