@@ -80,7 +80,7 @@ class TaskAlignedAssigner:
                 continue
             iou = box_iou(boxes, boxes_px[i])
             # classes of one image repeat: gather [n, L] straight from the scores, never [n, L, C]
-            metric = scores[i].t()[classes].pow(self.alpha) * iou.pow(self.beta)
+            metric = scores[i].t().index_select(0, classes).pow_(self.alpha).mul_(iou.pow(self.beta))
             inside = points_inside(anchors_px, boxes)
             near = self._near_centre(anchors_px, strides, boxes)
             wanted = self._select(metric, inside, near)
@@ -88,10 +88,10 @@ class TaskAlignedAssigner:
         return result
 
     def _near_centre(self, anchors_px: Tensor, strides: Tensor, boxes: Tensor) -> Tensor:
-        """[n,L] bool: the anchor lies in the square of `center_radius` strides around the object's centre."""
-        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-        offset = (anchors_px[None] - centres[:, None]).abs().amax(-1)
-        return strides[None] * self.center_radius - offset > self.eps
+        """[n,L] bool: the object's centre lies in the square of `center_radius` strides around the anchor."""
+        reach = strides[:, None] * self.center_radius
+        squares = torch.cat([anchors_px - reach, anchors_px + reach], 1)
+        return _within((boxes[:, None, :2] + boxes[:, None, 2:]) / 2, squares)
 
     def _select(self, metric: Tensor, inside: Tensor, near: Tensor) -> Tensor:
         """[n,L] bool: the anchors that each object wants."""
@@ -119,19 +119,25 @@ class TaskAlignedAssigner:
 def box_iou(first: Tensor, second: Tensor) -> Tensor:
     """IoU [n,L] of every box of `first` [n,4] with every box of `second` [L,4], xyxy. Inverted boxes have no area."""
     x1, y1, x2, y2 = first[:, None].unbind(-1)
-    u1, v1, u2, v2 = second[None].contiguous().unbind(-1)
-    width = (torch.minimum(x2, u2) - torch.maximum(x1, u1)).clamp_(min=0)
-    shared = (torch.minimum(y2, v2) - torch.maximum(y1, v1)).clamp_(min=0).mul_(width)
+    u1, v1, u2, v2 = second.t().contiguous()
+    shared = torch.minimum(x2, u2).sub_(torch.maximum(x1, u1)).clamp_(min=0)
+    shared *= torch.minimum(y2, v2).sub_(torch.maximum(y1, v1)).clamp_(min=0)
     area_first = (x2 - x1).clamp(min=0) * (y2 - y1).clamp(min=0)
     area_second = (u2 - u1).clamp(min=0) * (v2 - v1).clamp(min=0)
-    return shared / (area_first + area_second - shared + IOU_EPS)
+    union = (area_first + area_second).sub_(shared).add_(IOU_EPS)
+    return shared.div_(union)
 
 
 def points_inside(points: Tensor, boxes: Tensor) -> Tensor:
     """[n,L] bool: point [L,2] lies strictly inside box [n,4] xyxy."""
-    x, y = points.unbind(-1)
-    x1, y1, x2, y2 = boxes[:, None].unbind(-1)
-    return (torch.minimum(x - x1, x2 - x) > IOU_EPS) & (torch.minimum(y - y1, y2 - y) > IOU_EPS)
+    return _within(points, boxes[:, None])
+
+
+def _within(points: Tensor, boxes: Tensor) -> Tensor:
+    """Strictly inside, for points [..., 2] and boxes [..., 4] whose leading dimensions broadcast."""
+    x, y = (c.contiguous() for c in points.unbind(-1))
+    x1, y1, x2, y2 = (c.contiguous() for c in boxes.unbind(-1))
+    return (x > x1) & (x < x2) & (y > y1) & (y < y2)
 
 
 def anchors_inside(anchors_px: Tensor, regions: Tensor, valid: Tensor) -> Tensor:
