@@ -87,7 +87,7 @@ def parse_value(text: str) -> Any:
 def write_resolved(config: Section, path: Path) -> None:
     """Write the whole configuration, defaults included, as YAML that loads back to the same."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, yaml12.dump(config.model_dump(mode="json", by_alias=True)))
+    write_text(path, yaml12.dump(config.model_dump(by_alias=True)))
 
 
 def module_configs() -> dict[str, Path]:

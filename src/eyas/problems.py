@@ -24,14 +24,14 @@ def explain(kind: str, loc: KeyPath, root: type[Section], data: Mapping[Any, Any
     """A problem that pydantic found at `loc` in `data`: the path of the key, and the message."""
     path, holder, annotation = _locate(loc, root)
     dotted = ".".join(map(str, path))
-    if kind == "extra_forbidden":
+    if annotation is None:
         return path, f"{dotted} is not a known key. {_nearest_key(path, holder, root)}"
-    if kind == "missing":
+    if kind == "missing" and len(path) == len(loc):
         return path, f"{dotted} is missing. Expected {describe(annotation)}."
     value: Any = data
     for key in path:
         value = value.get(key) if isinstance(value, Mapping) else None
-    near = did_you_mean(value, get_args(annotation)) if kind == "literal_error" else ""
+    near = did_you_mean(value, _choices(annotation)) if kind == "literal_error" else ""
     hint = f" {near}" if near.startswith("Did") else ""  # all of them are in the message already
     return path, f"{dotted}: expected {describe(annotation)}, came {short(value)}.{hint}"
 
@@ -102,6 +102,13 @@ def _fields(section: type[Section]) -> dict[str, Any]:
         info.alias or name: Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
         for name, info in section.model_fields.items()
     }
+
+
+def _choices(annotation: Any) -> list[Any]:
+    """The values of the `Literal` in a type."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [choice for part in get_args(annotation) for choice in _choices(part)]
 
 
 def _section_in(annotation: Any) -> type[Section] | None:
