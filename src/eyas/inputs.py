@@ -6,7 +6,7 @@ Arrays are BGR, as in PaddleX and OpenCV, and become RGB here, once.
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -47,7 +47,7 @@ class InputItem:
     input_path: str | None
     page_index: int | None
     output_name: str
-    load: Callable[[], RGB]
+    load: Callable[[], RGB] = field(repr=False)
 
 
 @dataclass(frozen=True)
