@@ -12,7 +12,7 @@ from torch import nn
 
 from eyas.train.loader import Batch, Position
 from eyas.train.losses import LossTerms
-from eyas.train.optim import Ema
+from eyas.train.optim import EMA, set_lr
 from eyas.train.progress import Progress, Step
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class Parts:
 
     model: nn.Module
     net: nn.Module
-    ema: Ema
+    ema: EMA
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler  # type: ignore[attr-defined]
     device: torch.device
@@ -103,8 +103,7 @@ def fit(
 def train_step(parts: Parts, plan: Plan, hooks: Hooks, batch: Batch, global_step: int) -> LossTerms:
     """One forward, backward and update. Raises FloatingPointError where the loss is no longer a number."""
     rate = plan.learning_rate(global_step)
-    for group in parts.optimizer.param_groups:
-        group["lr"] = rate * group.get("lr_scale", 1.0)
+    set_lr(parts.optimizer, rate)
     parts.net.train()
     autocast = torch.autocast(parts.device.type, plan.amp) if plan.amp else contextlib.nullcontext()
     with autocast:

@@ -84,7 +84,7 @@ class EMA:
             raise ConfigError(f"The decay of the moving average must be at least 0 and less than 1; it is {decay}.")
         self.decay, self.zero_start = decay, zero_start
         self.step = 0
-        self._tensors = {name: value.clone() for name, value in _tensors(model).items()}
+        self._tensors: dict[str, Tensor] = {name: value.clone() for name, value in model.state_dict().items()}
         self._averaged = _averaged_names(model)
         self._copied = sorted(self._tensors.keys() - set(self._averaged))
         if zero_start:
@@ -98,13 +98,14 @@ class EMA:
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Take in the model's present weights."""
-        live = _tensors(model)
+        # not state_dict(): building one takes longer than the averaging
+        live: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         decay = self.decay_at(self.step)
         averages = [self._tensors[name] for name in self._averaged]
         torch._foreach_mul_(averages, decay)
         torch._foreach_add_(averages, [live[name] for name in self._averaged], alpha=1 - decay)
-        for name in self._copied:
-            self._tensors[name].copy_(live[name])
+        if self._copied:
+            torch._foreach_copy_([self._tensors[name] for name in self._copied], [live[name] for name in self._copied])
         self.step += 1
 
     def weights(self) -> dict[str, Tensor]:
@@ -123,7 +124,7 @@ class EMA:
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
         """Within the block `model` holds the average; afterwards its own weights again, also after an error."""
-        own = {name: value.clone() for name, value in _tensors(model).items()}
+        own = {name: value.clone() for name, value in model.state_dict().items()}
         self.copy_to(model)
         try:
             yield
@@ -150,17 +151,12 @@ class EMA:
         self.step = int(state["step"])
 
 
-def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    """The live tensors of the model's state dict, detached and not copied."""
-    return dict(model.state_dict())
-
-
 def _averaged_names(model: nn.Module) -> list[str]:
     frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-    return [name for name, value in _tensors(model).items() if value.is_floating_point() and name not in frozen]
+    return [name for name, value in model.state_dict().items() if value.is_floating_point() and name not in frozen]
 
 
 @torch.no_grad()
 def _write(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    for name, value in _tensors(model).items():
+    for name, value in model.state_dict().items():
         value.copy_(tensors[name])

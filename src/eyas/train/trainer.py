@@ -13,12 +13,13 @@ from eyas.data.sample import Dataset
 from eyas.metrics.detection import DetectionMetrics
 from eyas.models.files import read_tensors, save_tensors
 from eyas.models.ppyoloe import PPYOLOE
+from eyas.models.weights import load_state
 from eyas.schema import ModuleConfig, Train
 from eyas.train.checkpoint import CHECKPOINT, find_checkpoint, optimizer_tensors, restore_optimizer
 from eyas.train.detection import TrainNet, batch_loss, validate
 from eyas.train.loader import Position, RunSampler, Schedule, TrainImages, make_loader
 from eyas.train.loop import Hooks, Parts, Plan, State, fit
-from eyas.train.optim import Ema, lr_at, make_optimizer
+from eyas.train.optim import EMA, build_optimizer, lr_at
 from eyas.train.progress import open_progress, silent_progress
 from eyas.train.ranks import Ranks
 
@@ -55,7 +56,9 @@ class Trainer:
         if self.ranks.count > 1:
             net = DistributedDataParallel(net)
         scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype(train, device) is torch.float16)  # type: ignore[attr-defined]
-        return Parts(model, net, Ema(model, train.ema_decay), make_optimizer(model, train), scaler, device)
+        chosen = train.optimizer
+        optimizer = build_optimizer(model, chosen.name, train.learning_rate, chosen.weight_decay, chosen.momentum)
+        return Parts(model, net, EMA(model, train.ema_decay), optimizer, scaler, device)
 
     def train(self) -> State:
         """Run the loop from the start, or from where `Train.resume_path` stopped."""
@@ -74,11 +77,18 @@ class Trainer:
 
     def _plan(self, steps: int) -> Plan:
         train = self.train_config
-        scale = train.batch_size * self.ranks.count / 8 if train.auto_lr else 1.0
+        scale = train.batch_size * self.ranks.count / AUTO_LR_BATCH if train.auto_lr else 1.0
+        last_epoch = train.schedule.cosine_epochs or train.epochs_iters
         return Plan(
             epochs=train.epochs_iters,
             steps_per_epoch=steps,
-            learning_rate=partial(lr_at, train=train, steps_per_epoch=steps, scale=scale),
+            learning_rate=partial(
+                lr_at,
+                base_lr=train.learning_rate * scale,
+                warmup_steps=train.warmup_steps,
+                last_step=last_epoch * steps - 1,
+                final_factor=train.schedule.final_factor,
+            ),
             clip_norm=train.optimizer.clip_norm,
             amp=amp_dtype(train, self.ranks.device),
             log_interval=train.log_interval,
@@ -98,37 +108,40 @@ class Trainer:
         )
 
     def _validate(self) -> DetectionMetrics:
-        return validate(self.parts.ema.model, self.manifest, self.val_data, self.ranks.device)
+        with self.parts.ema.applied(self.parts.model):
+            return validate(self.parts.model, self.manifest, self.val_data, self.ranks.device)
 
     def _save(self, state: State) -> None:
-        parts = self.parts
-        tensors = {f"model.{k}": v for k, v in parts.model.state_dict().items()}
-        tensors |= {f"ema.{k}": v for k, v in parts.ema.model.state_dict().items()}
+        parts, ema = self.parts, self.parts.ema.state_dict()
+        tensors = {f"model.{name}": value for name, value in parts.model.state_dict().items()}
+        tensors |= {f"ema.{name}": value for name, value in ema["tensors"].items()}
         optimizer, scalars = optimizer_tensors(parts.optimizer)
         tensors |= optimizer | {"rng.torch": torch.get_rng_state()}
         header = {
-            "run": asdict(state), "optimizer": scalars, "ema_updates": parts.ema.updates, "scaler": parts.scaler.state_dict(),
             "manifest": self.manifest.to_dict(),
-        }  # fmt: skip
+            "run": asdict(state),
+            "optimizer": scalars,
+            "ema_step": ema["step"],
+            "scaler": parts.scaler.state_dict(),
+        }
         save_tensors(self.output / CHECKPOINT, tensors, header)
 
     def _resume(self, path: Path) -> State:
         file = read_tensors(find_checkpoint(path))
         parts, saved = self.parts, file.state
-        parts.model.load_state_dict(file.part("model"))
-        parts.ema.model.load_state_dict(file.part("ema"))
-        parts.ema.updates = saved["ema_updates"]
+        load_state(parts.model, file.part("model"), str(path))
+        parts.ema.load_state_dict({"step": saved["ema_step"], "tensors": file.part("ema")})
         restore_optimizer(parts.optimizer, file.part("optimizer"), saved["optimizer"])
         parts.scaler.load_state_dict(saved["scaler"])
         torch.set_rng_state(file.tensors["rng.torch"])
-        state = saved["run"]
-        log.info("resuming after epoch %d", state["position"]["epoch"])
-        return State(**{**state, "position": Position(**state["position"])})
+        run = saved["run"]
+        log.info("resuming after epoch %d", run["position"]["epoch"])
+        return State(**{**run, "position": Position(**run["position"])})
 
     def _save_best(self, state: State, metrics: DetectionMetrics) -> None:
         made = {**self.manifest.made, "epoch": state.best_epoch, "AP": metrics.AP, "minutes": round(state.seconds / 60, 1)}
         manifest = replace(self.manifest, made=made)
-        tensors = dict(self.parts.ema.model.state_dict())
+        tensors = self.parts.ema.weights()
         save_tensors(self.output / BEST / f"{BEST}.safetensors", tensors, {"manifest": manifest.to_dict()})
 
 
