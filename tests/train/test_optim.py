@@ -199,6 +199,13 @@ def test_batchnorm_statistics_are_averaged_and_counters_copied() -> None:
     assert weights["keep"].item() == 1.0
 
 
+def test_a_model_with_nothing_to_copy() -> None:
+    net = nn.Linear(1, 1, bias=False)
+    ema = EMA(net, 0.5)
+    ema.update(net)
+    assert ema.weights()["weight"].item() == pytest.approx(net.weight.item(), rel=1e-6)
+
+
 def test_applied_swaps_and_restores_after_an_error() -> None:
     model = single(1.0)
     ema = EMA(model)

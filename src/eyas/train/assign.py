@@ -104,6 +104,8 @@ class TaskAlignedAssigner:
     ) -> None:
         """Resolve conflicts of one image and write its rows of `result`; `rows` are metric, IoU, wanted, all [n,L]."""
         anchor = rows[2].any(0).nonzero()[:, 0]
+        if not len(anchor):
+            return
         metric, iou, wanted = (x[:, anchor] for x in rows)
         owner = torch.where(wanted, iou, -1.0).argmax(0)
         mine = torch.zeros_like(wanted).scatter_(0, owner[None], True)

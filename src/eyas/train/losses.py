@@ -124,7 +124,7 @@ def expected_boxes(reg_logits: Tensor, anchors: Tensor, reg_range: tuple[int, in
     """
     bins = torch.arange(*reg_range, dtype=reg_logits.dtype, device=reg_logits.device)
     # [..., 4, n, L]: the layout the head computed in; a softmax over the last dimension is 8 times slower on CPU
-    sides = reg_logits.view(*reg_logits.shape[:-1], 4, -1).movedim(-3, -1)
+    sides = reg_logits.view(*reg_logits.shape[:-1], 4, len(bins)).movedim(-3, -1)
     distances = (sides.softmax(-2) * bins[:, None]).sum(-2).transpose(-1, -2)
     return torch.cat([anchors - distances[..., :2], anchors + distances[..., 2:]], -1)
 
@@ -140,6 +140,8 @@ def _box_terms(
     predicted = expected_boxes(logits, centres, reg_range)
     iou = ((1 - giou(predicted, wanted)) * weight).sum()
     distances = torch.cat([centres - wanted[:, :2], wanted[:, 2:] - centres], -1)
-    dfl = (distribution_focal(logits.view(*logits.shape[:-1], 4, -1), distances, reg_range) * weight).sum()
+    dfl = (
+        distribution_focal(logits.view(len(logits), 4, reg_range[1] - reg_range[0]), distances, reg_range) * weight
+    ).sum()
     l1 = (predicted.detach() - wanted).abs().sum() / max(wanted.numel(), 1)
     return iou, dfl, l1
