@@ -152,7 +152,7 @@ class Evaluate(Section):
 class Export(Section):
     """Export to a bundle, checked against the weights that it came from."""
 
-    weight_path: str | None = None  # None: best_model of Global.output
+    weight_path: str | None = None  # must be given to export
     formats: Annotated[tuple[Literal["onnx", "openvino"], ...], Strict(False)] = ("onnx",)
     opset: Annotated[int, Field(ge=17), Expect("a whole number, 17 or more")] = 18
     box_tolerance: Positive = 0.05  # pixels
@@ -160,12 +160,18 @@ class Export(Section):
     threshold: Fraction = 0.5  # default threshold written into the bundle
 
 
+class HpiBackendConfig(Section):
+    """Options of `HpiConfig.backend`."""
+
+    cpu_num_threads: Count | None = None
+
+
 class HpiConfig(Section):
-    """PaddleX's options of accelerated inference, as far as they mean something here."""
+    """PaddleX's options of accelerated inference, as far as they mean something here; used where use_hpip is true."""
 
     auto_config: bool = True
-    backend: str | None = None
-    backend_config: dict[str, Any] | None = None
+    backend: str | None = None  # an engine; None: the fastest one
+    backend_config: HpiBackendConfig | None = None
     auto_paddle2onnx: bool = True
 
 

@@ -1,0 +1,170 @@
+"""The command line: one function a verb, and PaddleX's flag style. Everything heavy is imported when it is needed."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eyas.commands import Asked, copy_pipeline, list_models, pip_line, predict_inputs, run_mode
+from eyas.compat import rename_flags
+from eyas.errors import ConfigError
+from eyas.saving import write_line
+from eyas.terminal import Format, exit_codes, messages
+
+EPILOG = "Flags may be written with - or _ between words."
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EPILOG,
+)
+
+Config = Annotated[str | None, typer.Option("-c", "--config", help="configuration file, or a model's name")]
+Overrides = Annotated[list[str] | None, typer.Option("-o", "--override", help="Section.key=value, may be repeated")]
+Pipeline = Annotated[str | None, typer.Option("--pipeline", help="pipeline name or file")]
+Input = Annotated[str | None, typer.Option("--input", help="picture, folder, PDF or URL")]
+Model = Annotated[str | None, typer.Option("--model", "--model_name", help="name of a model, see eyas models")]
+ModelDir = Annotated[str | None, typer.Option("--model_dir", help="folder of your own model")]
+Threshold = Annotated[str | None, typer.Option("--threshold", help="lowest score, or {class: score, ...}")]
+SavePath = Annotated[str | None, typer.Option("--save_path", help="folder for pictures and JSON files")]
+Device = Annotated[str | None, typer.Option("--device", help="cpu, gpu, gpu:0, gpu:0,1; without it a GPU if usable")]
+BatchSize = Annotated[int | None, typer.Option("--batch_size", min=1, help="images in one run of the network")]
+Engine = Annotated[str | None, typer.Option("--engine", help="openvino or onnxruntime")]
+UseHpip = Annotated[bool, typer.Option("--use_hpip", help="run the network as --hpi_config says")]
+HpiConfig = Annotated[str | None, typer.Option("--hpi_config", help="{backend: openvino, ...}")]
+Output = Annotated[Format, typer.Option("--format", help="how results are written to stdout")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="more messages, and tracebacks")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="warnings and errors only")]
+
+
+@app.callback(invoke_without_command=True)
+def flags(  # noqa: PLR0913 - one parameter a flag
+    context: typer.Context,
+    config: Config = None,
+    overrides: Overrides = None,
+    pipeline: Pipeline = None,
+    input: Input = None,
+    model: Model = None,
+    model_dir: ModelDir = None,
+    threshold: Threshold = None,
+    save_path: SavePath = None,
+    device: Device = None,
+    batch_size: BatchSize = None,
+    engine: Engine = None,
+    use_hpip: UseHpip = False,
+    hpi_config: HpiConfig = None,
+    form: Output = Format.text,
+    get_pipeline_config: Annotated[
+        str | None, typer.Option("--get_pipeline_config", help="write the file of that pipeline into --save_path")
+    ] = None,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="overwrite without asking")] = False,
+    install: Annotated[str | None, typer.Option("--install", help="print the pip line that brings an extra")] = None,
+    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find small objects in pictures: train, evaluate, export, predict."""
+    if context.invoked_subcommand is not None:
+        with exit_codes():
+            refuse_early_flags(context)
+        return
+    inputs = () if input is None else (input,)
+    asked = Asked(
+        inputs, pipeline, model, model_dir, threshold, device, batch_size, engine, use_hpip, hpi_config, save_path, form
+    )
+    with exit_codes(verbose, quiet):
+        if version:
+            write_line(f"eyas {import_module('eyas').__version__}")
+        elif install is not None:
+            write_line(pip_line(install))
+        elif get_pipeline_config is not None:
+            write_line(str(copy_pipeline(get_pipeline_config, Path(save_path or "."), yes)))
+        elif config is not None:
+            run_mode(config, [*(overrides or ()), *asked.overrides()], None, form)
+        elif pipeline is not None or input is not None:
+            predict_inputs(asked)
+        else:
+            sys.stderr.write(context.get_help() + "\n")
+            raise typer.Exit(ConfigError.exit_code)
+
+
+@app.command(epilog=EPILOG)
+def train(config: Config = None, overrides: Overrides = None, verbose: Verbose = False, quiet: Quiet = False) -> None:
+    """Train a network; writes weights, a bundle and logs into Global.output."""
+    with exit_codes(verbose, quiet):
+        run_mode(config, overrides, "train")
+
+
+@app.command(epilog=EPILOG)
+def evaluate(
+    config: Config = None, overrides: Overrides = None, verbose: Verbose = False, quiet: Quiet = False
+) -> None:
+    """Measure weights or a bundle on a dataset; writes evaluate_result.json into Global.output."""
+    with exit_codes(verbose, quiet):
+        run_mode(config, overrides, "evaluate")
+
+
+@app.command(epilog=EPILOG)
+def export(config: Config = None, overrides: Overrides = None, verbose: Verbose = False, quiet: Quiet = False) -> None:
+    """Turn weights into a bundle and check that it predicts the same."""
+    with exit_codes(verbose, quiet):
+        run_mode(config, overrides, "export")
+
+
+@app.command(epilog=EPILOG)
+def predict(  # noqa: PLR0913 - one parameter a flag
+    inputs: Annotated[
+        list[str] | None, typer.Argument(metavar="INPUT...", help="pictures, folders, PDFs, URLs")
+    ] = None,
+    input: Input = None,
+    config: Config = None,
+    overrides: Overrides = None,
+    pipeline: Pipeline = None,
+    model: Model = None,
+    model_dir: ModelDir = None,
+    threshold: Threshold = None,
+    save_path: SavePath = None,
+    device: Device = None,
+    batch_size: BatchSize = None,
+    engine: Engine = None,
+    use_hpip: UseHpip = False,
+    hpi_config: HpiConfig = None,
+    form: Output = Format.text,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find objects in pictures; results go to stdout, and to --save_path as pictures and JSON."""
+    paths = (*(inputs or ()), *(() if input is None else (input,)))
+    asked = Asked(
+        paths, pipeline, model, model_dir, threshold, device, batch_size, engine, use_hpip, hpi_config, save_path, form
+    )
+    with exit_codes(verbose, quiet):
+        if config is not None:
+            run_mode(config, [*(overrides or ()), *asked.overrides()], "predict", form)
+        elif overrides:
+            raise ConfigError("-o changes a configuration file: name one with -c")
+        else:
+            predict_inputs(asked)
+
+
+@app.command(epilog=EPILOG)
+def models() -> None:
+    """List the models that can be named, and what can be trained."""
+    with exit_codes():
+        list_models()
+
+
+def refuse_early_flags(context: typer.Context) -> None:
+    """Raise ConfigError for flags before the verb, which the verb would never see."""
+    if any(value and value is not Format.text for value in context.params.values()):
+        raise ConfigError(f"flags stand before the verb. Put them after it: eyas {context.invoked_subcommand} …")
+
+
+def main() -> None:
+    """The entry point of the command `eyas`."""
+    with messages():
+        app(args=rename_flags(sys.argv[1:]), prog_name="eyas")

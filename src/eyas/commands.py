@@ -1,0 +1,173 @@
+"""What the commands do: run a configuration, predict through a pipeline, list models, write a pipeline file."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from eyas.compat import PIPELINE_MODULES, PLUGINS
+from eyas.errors import ConfigError, did_you_mean, missing_extra
+from eyas.saving import write_line, write_text
+from eyas.terminal import Format, failures_to, show
+
+if TYPE_CHECKING:
+    from eyas.results import Detections
+    from eyas.schema import ModuleConfig
+
+log = logging.getLogger(__name__)
+
+RUNS = {"train": "eyas.train.run", "evaluate": "eyas.evaluate", "export": "eyas.export.run", "predict": "eyas.predict"}
+"""Global.mode -> the module whose `run(config)` does it."""
+
+DEFAULT_PIPELINE = "small_object_detection"
+TRAIN_PACKAGES = {"torch", "onnx", "onnxscript", "safetensors", "hotcoco"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the predict verb and the flag style were asked for; None: the file says it."""
+
+    inputs: tuple[str, ...]
+    pipeline: str | None
+    model: str | None
+    model_dir: str | None
+    threshold: str | None
+    device: str | None
+    batch_size: int | None
+    engine: str | None
+    use_hpip: bool
+    hpi_config: str | None
+    save_path: str | None
+    form: Format
+
+    def overrides(self) -> list[str]:
+        """The same as overrides of a module configuration."""
+        if self.pipeline is not None:
+            raise ConfigError("--pipeline and -c: give one of them")
+        given = {
+            "Predict.input": list(self.inputs) or None,
+            "Global.model": self.model,
+            "Predict.model_dir": self.model_dir,
+            "Predict.threshold": self.threshold,
+            "Global.device": self.device,
+            "Predict.batch_size": self.batch_size,
+            "Predict.engine": self.engine,
+            "Predict.use_hpip": self.use_hpip or None,
+            "Predict.hpi_config": self.hpi_config,
+            "Global.output": self.save_path,
+        }
+        return [f"{key}={value}" for key, value in given.items() if value is not None]
+
+
+def list_models() -> None:
+    """One line for each model that can be named: the built-in one, and those that can be trained."""
+    from eyas.config import module_configs
+    from eyas.store import STORE
+
+    for entry in STORE.values():
+        write_line(f"{entry.name:32}{'built in' if entry.built_in else 'to train'}  {entry.summary}")
+    for name in sorted(set(module_configs()) - set(STORE)):
+        write_line(f"{name:32}to train")
+
+
+def run_mode(config: str | None, overrides: Sequence[str] | None, verb: str | None, form: Format = Format.text) -> None:
+    """Run what a module configuration asks for; a verb wins over its Global.mode."""
+    from eyas.config import load_module_config, module_configs
+
+    if config is None:
+        raise ConfigError(f"-c: no configuration given. Expected a file, or one of: {', '.join(module_configs())}.")
+    settings = load_module_config(config, overrides or ())
+    mode = verb or settings.global_.mode
+    if mode not in RUNS:
+        hint = f"came {mode!r}" if mode else "none was given"
+        raise ConfigError(f"Global.mode: expected one of {', '.join(RUNS)}; {hint}")
+    with failures_to(Path(settings.global_.output), mode):
+        show_outcome(mode, load_run(mode).run(settings), settings, form)
+
+
+def load_run(mode: str) -> Any:
+    """The module that does `mode`. Raises BackendError with the pip line where a training package is missing."""
+    try:
+        return import_module(RUNS[mode])
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in TRAIN_PACKAGES:
+            raise
+        raise missing_extra(package, "train") from error
+
+
+def show_outcome(mode: str, outcome: Any, settings: "ModuleConfig", form: Format) -> None:
+    """What a run returned, on stdout: results, COCO's lines, or the folder of the bundle. One rank of many speaks."""
+    if mode == "predict":
+        show(outcome, form)
+        log.info("results are in %s", settings.global_.output)
+    elif os.environ.get("RANK", "0") == "0":
+        for line in outcome.coco_lines() if mode == "evaluate" else [outcome]:
+            write_line(str(line))
+
+
+def predict_inputs(asked: Asked) -> None:
+    """Predict through a pipeline and show, and where asked save, every result."""
+    from eyas.config import load_pipeline_config, parse_value
+    from eyas.pipelines import create_pipeline
+
+    file = load_pipeline_config(asked.pipeline or DEFAULT_PIPELINE)
+    tree = file.model_dump(by_alias=True)
+    module = tree["SubModules"][PIPELINE_MODULES[file.pipeline_name][0]]
+    if asked.model is not None or asked.model_dir is not None:
+        module |= {"model_name": asked.model, "model_dir": asked.model_dir}
+    if asked.batch_size is not None:
+        module["batch_size"] = asked.batch_size
+    predictor = create_pipeline(
+        config=tree,
+        device=asked.device,
+        use_hpip=True if asked.use_hpip else None,
+        hpi_config=None if asked.hpi_config is None else parse_value(asked.hpi_config),
+        engine=asked.engine,
+    )
+    inputs = list(asked.inputs) or file.input
+    if inputs is None:
+        raise ConfigError("no input given. Name a picture, a folder, a PDF file or a URL.")
+    threshold = None if asked.threshold is None else parse_value(asked.threshold)
+    results = predictor.predict(inputs, threshold=threshold)
+    show(results if asked.save_path is None else _saved(results, asked.save_path), asked.form)
+    if asked.save_path is None:
+        log.info("nothing is saved without --save_path")
+
+
+def _saved(results: "Iterable[Detections]", save_path: str) -> "Iterator[Detections]":
+    for result in results:
+        result.save_all(save_path)
+        yield result
+
+
+def copy_pipeline(name: str, target: Path, yes: bool) -> Path:
+    """Write a pipeline's file to `target` (a folder, or a file ending in .yaml); asks before it overwrites one."""
+    from eyas.config import SUFFIXES, find_pipeline_config
+
+    source = find_pipeline_config(name)
+    file = target if target.suffix in SUFFIXES else target / source.name
+    if file.exists() and not yes:
+        if not sys.stdin.isatty():
+            raise ConfigError(f"{file} exists already. Give another --save_path, or -y to overwrite it.")
+        typer.confirm(f"{file} exists already. Overwrite it?", abort=True, err=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, source.read_text(encoding="utf-8"))
+    return file
+
+
+def pip_line(plugin: str) -> str:
+    """The line that installs what `plugin` (an extra of eyas, or PaddleX's name for it) brings."""
+    from importlib.metadata import metadata
+
+    extras = metadata("eyas").get_all("Provides-Extra") or []
+    extra = PLUGINS.get(plugin, plugin)
+    if extra not in extras:
+        raise ConfigError(f"--install: there is no extra {plugin!r}. {did_you_mean(plugin, [*extras, *PLUGINS])}")
+    return f"pip install 'eyas[{extra}]'"
