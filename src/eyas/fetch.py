@@ -3,7 +3,7 @@
 import os
 import time
 import urllib.error
-from http.client import HTTPException, HTTPMessage
+from http.client import HTTPException, HTTPMessage, HTTPResponse
 from typing import IO
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 from urllib.request import (
@@ -102,7 +102,7 @@ def _opener() -> OpenerDirector:
     return opener
 
 
-def _body(response: IO[bytes], name: str, deadline: float) -> bytes:
+def _body(response: HTTPResponse, name: str, deadline: float) -> bytes:
     data = bytearray()
     while chunk := response.read(_CHUNK):
         data += chunk
@@ -110,4 +110,6 @@ def _body(response: IO[bytes], name: str, deadline: float) -> bytes:
             raise InputError(f"cannot download {name}: it is larger than {MAX_BYTES // 2**20} MiB")
         if time.monotonic() > deadline:
             raise InputError(f"cannot download {name}: not done after {TOTAL_SECONDS:.0f} seconds")
+    if response.length:  # what the server announced and did not send
+        raise InputError(f"cannot download {name}: the connection ended {response.length:,} bytes too early")
     return bytes(data)

@@ -133,7 +133,8 @@ def rgb_from_pil(image: Image.Image, name: str) -> RGB:
 
 def on_white(rgba: RGB) -> RGB:
     """uint8 RGBA [H, W, 4] composited on white: uint8 RGB [H, W, 3]."""
-    colour, alpha = rgba[..., :3].astype(np.uint16), rgba[..., 3:].astype(np.uint16)
+    deep = rgba.astype(np.uint16, order="C")
+    colour, alpha = deep[..., :3], deep[..., 3:]
     return (255 - ((255 - colour) * alpha + 127) // 255).astype(np.uint8)
 
 
