@@ -1,11 +1,15 @@
 """Inputs: what a user may pass, in which order, under which names, and what goes wrong in words."""
 
+import io
 import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.request import Request
 
 import cv2
 import numpy as np
@@ -19,6 +23,7 @@ from eyas import fetch as fetch_module
 from eyas.errors import InputError
 from eyas.fetch import fetch, public_name
 from eyas.inputs import iter_inputs
+from eyas.vision import pdf as pdf_module
 
 RED = (255, 0, 0)
 
@@ -215,6 +220,22 @@ def test_pdf_pages_may_be_loaded_in_threads(tmp_path: Path) -> None:
         assert abs(int(image[20, 40, 1]) - 60 * item.page_index) <= 6
 
 
+def test_pdfium_is_only_used_under_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[bool] = []
+
+    class Lock:
+        def __enter__(self) -> None:
+            held.append(True)
+
+        def __exit__(self, *_: object) -> None:
+            held.append(False)
+
+    monkeypatch.setattr(pdf_module, "_PDFIUM", Lock())
+    for item in iter_inputs(pdf(tmp_path / "doc.pdf", 2)):
+        item.load()
+    assert held == [True, False] * 3  # the page count and two pages
+
+
 def test_a_huge_pdf_page_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "poster.pdf"
     path.write_bytes(pdf(tmp_path / "small.pdf", 1).read_bytes().replace(b"[ 0 0 40.0 20.0 ]", b"[ 0 0 14000 14000 ]"))
@@ -327,6 +348,24 @@ def test_urls_that_fail_say_why(site: tuple[str, type[Site]], monkeypatch: pytes
     monkeypatch.setattr(fetch_module, "TOTAL_SECONDS", -1.0)
     with pytest.raises(InputError, match="not done after"):
         fetch(f"{root}/big")
+
+
+@pytest.mark.parametrize(
+    ("start", "target", "allowed"),
+    [("https", "https", True), ("http", "https", True), ("http", "http", True), ("https", "http", False)],
+)
+def test_a_redirect_never_leaves_encryption(start: str, target: str, allowed: bool) -> None:
+    request = Request(f"{start}://a.example/x")
+    follow = partial(
+        fetch_module._Redirects().redirect_request,
+        *(request, io.BytesIO(), 302, "Found", HTTPMessage(), f"{target}://b.example/y"),
+    )
+    if allowed:
+        following = follow()
+        assert following is not None and following.full_url == f"{target}://b.example/y"
+    else:
+        with pytest.raises(InputError, match="redirects to http://b"):
+            follow()
 
 
 def test_offline_contacts_nobody(site: tuple[str, type[Site]], monkeypatch: pytest.MonkeyPatch) -> None:
