@@ -88,13 +88,13 @@ def run_mode(config: str | None, overrides: Sequence[str] | None, verb: str | No
         hint = f"came {mode!r}" if mode else "none was given"
         raise ConfigError(f"Global.mode: expected one of {', '.join(RUNS)}; {hint}")
     with failures_to(Path(settings.global_.output), mode):
-        show_outcome(mode, load_run(mode).run(settings), settings, form)
+        show_outcome(mode, run_module(mode, settings), settings, form)
 
 
-def load_run(mode: str) -> Any:
-    """The module that does `mode`. Raises BackendError with the pip line where a training package is missing."""
+def run_module(mode: str, settings: "ModuleConfig") -> Any:
+    """What `mode` returns. Raises BackendError with the pip line where a training package is missing."""
     try:
-        return import_module(RUNS[mode])
+        return import_module(RUNS[mode]).run(settings)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in TRAIN_PACKAGES:

@@ -1,7 +1,9 @@
 """Measures a detector on a dataset, through the same `Detector` that predicts."""
 
 import json
+import logging
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,19 +13,69 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eyas.backends import open_backend
+from eyas.bundle import Bundle
+from eyas.data.coco import load_dataset
 from eyas.data.sample import Dataset, Sample
-from eyas.errors import DatasetError
+from eyas.errors import ConfigError, DatasetError
 from eyas.metrics.coco import Boxes
 from eyas.metrics.detection import DetectionMetrics, evaluate_detections
 from eyas.pipelines.detector import Detector, Prepared
 from eyas.results import Detections
 from eyas.saving import write_text
+from eyas.schema import ModuleConfig
+from eyas.store import find_bundle, trained_or_named
 from eyas.vision.image import read_image
+
+log = logging.getLogger(__name__)
 
 RESULT_FILE = "evaluate_result.json"
 
 Tick = Callable[[int, int], None]
 """Called after every batch with (images done, images in all)."""
+
+
+def run(config: ModuleConfig) -> DetectionMetrics:
+    """Measure what `Evaluate.weight_path` names on the validation part, and write `evaluate_result.json`.
+
+    A directory means the bundle in it, a file means weights (which takes torch); None is the bundle that training left
+    in Global.output. Raises ConfigError, DatasetError or ModelError.
+    """
+    settings, output = config.evaluate, Path(config.global_.output)
+    if config.global_.dataset_dir is None:
+        raise ConfigError("Global.dataset_dir: not given. Say where the dataset is: -o Global.dataset_dir=PATH")
+    dataset = load_dataset(config.global_.dataset_dir, "val")
+    detector = _open_detector(config, output)
+    started = time.perf_counter()
+    every = settings.log_interval * settings.batch_size
+
+    def tick(done: int, of: int) -> None:
+        if done % every == 0 or done == of:
+            log.info("evaluated %d of %d images", done, of)
+
+    metrics = evaluate_detector(
+        detector, dataset, batch_size=settings.batch_size, threshold=settings.threshold, progress=tick
+    )
+    seconds = time.perf_counter() - started
+    extra = {"model_name": detector.manifest.model, "images": len(dataset), "seconds": seconds}
+    write_evaluate_result(output, metrics, extra)
+    return metrics
+
+
+def _open_detector(config: ModuleConfig, output: Path) -> Detector:
+    """The detector of a bundle, or of weights; torch is loaded for weights alone."""
+    asked, device = config.evaluate.weight_path, config.global_.device
+    if asked is None or Path(asked).is_dir():
+        folder = trained_or_named(output, config.global_.model) if asked is None else find_bundle(Path(asked))
+        bundle = Bundle.open(folder)
+        return Detector(bundle.manifest, open_backend(bundle, device=device, engine=config.evaluate.engine))
+    from eyas.export.run import find_weights
+    from eyas.models.backend import TorchBackend, open_weights
+    from eyas.train.ranks import open_ranks
+
+    model, manifest = open_weights(find_weights(Path(asked)))
+    with open_ranks(device) as ranks:
+        return Detector(manifest, TorchBackend(model, ranks.device))
 
 
 def evaluate_detector(

@@ -7,10 +7,7 @@ from eyas.errors import ConfigError
 from eyas.pipelines import create_model
 from eyas.results import Detections
 from eyas.schema import ModuleConfig
-from eyas.store import BUNDLE_FILE
-
-EXPORTED = Path("best_model") / "inference"
-"""Where `eyas train` leaves its bundle, below Global.output."""
+from eyas.store import trained_or_named
 
 
 def run(config: ModuleConfig) -> Iterator[Detections]:
@@ -22,12 +19,8 @@ def run(config: ModuleConfig) -> Iterator[Detections]:
     settings, output = config.predict, Path(config.global_.output)
     if settings.input is None:
         raise ConfigError("Predict.input: not given. Name a picture, a folder or a URL: -o Predict.input=PATH")
-    model_dir = settings.model_dir
-    if model_dir is None and (output / EXPORTED / BUNDLE_FILE).is_file():
-        model_dir = str(output / EXPORTED)
     model = create_model(
-        None if model_dir else config.global_.model,
-        model_dir,
+        model_dir=settings.model_dir or trained_or_named(output, config.global_.model),
         device=config.global_.device,
         threshold=settings.threshold,
         batch_size=settings.batch_size,

@@ -53,6 +53,12 @@ def resolve_model(model_name: str | None, model_dir: str | Path | None) -> Path:
     return find_bundle(BUNDLES / name)
 
 
+def trained_or_named(output: Path, model_name: str) -> Path:
+    """The bundle that training left in `output`, else that of the model of that name. Raises ModelError."""
+    trained = output / "best_model" / "inference"
+    return trained if (trained / BUNDLE_FILE).is_file() else resolve_model(model_name, None)
+
+
 def find_bundle(path: Path) -> Path:
     """The bundle directory in or near `path`. Raises ModelError that says what is there instead."""
     folders = [path, path / "inference", path / "best_model" / "inference"]
