@@ -1,12 +1,14 @@
 """Where to run: `cpu`, `gpu`, `gpu:0`, `gpu:0,1`, `mps`."""
 
 import ctypes
+import importlib.util
 import platform
 import re
 import sys
 from dataclasses import dataclass
 from typing import Literal
 
+from eyas.backends.quiet import import_onnxruntime
 from eyas.errors import BackendError, ConfigError, did_you_mean
 
 Kind = Literal["cpu", "gpu", "mps"]
@@ -95,8 +97,6 @@ def gpu_count() -> int:
 
 def onnx_providers() -> tuple[str, ...]:
     """What the installed ONNX Runtime can run on; empty where it is not installed."""
-    try:
-        import onnxruntime
-    except ImportError:
+    if importlib.util.find_spec("onnxruntime") is None:
         return ()
-    return tuple(onnxruntime.get_available_providers())
+    return tuple(import_onnxruntime().get_available_providers())
