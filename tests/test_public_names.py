@@ -1,0 +1,64 @@
+"""The names that users rely on. A change here is a change for them: say it in CHANGELOG.md."""
+
+import inspect
+
+import typer
+
+import eyas
+from eyas.cli import app
+from eyas.pipelines import PIPELINES
+from eyas.pipelines.predictor import Predictor
+from eyas.schema import PIPELINE_SECTIONS
+from eyas.store import STORE
+
+PREDICT_FLAGS = {
+    "--batch_size", "--device", "--engine", "--format", "--hpi_config", "--input", "--model", "--model_dir",
+    "--model_name", "--pipeline", "--save_path", "--threshold", "--use_hpip",
+}  # fmt: skip
+CONFIG_FLAGS = {"-c", "--config", "-o", "--override", "-v", "--verbose", "-q", "--quiet"}
+
+FLAGS = {
+    "": PREDICT_FLAGS | CONFIG_FLAGS | {"--get_pipeline_config", "-y", "--yes", "--install", "--version"},
+    "train": CONFIG_FLAGS,
+    "evaluate": CONFIG_FLAGS,
+    "export": CONFIG_FLAGS,
+    "predict": PREDICT_FLAGS | CONFIG_FLAGS | {"inputs"},
+    "models": set(),
+}
+
+
+def test_package() -> None:
+    assert eyas.__all__ == ["Detections", "EyasError", "__version__", "create_model", "create_pipeline"]
+    assert all(getattr(eyas, name) is not None for name in eyas.__all__)
+    assert set(eyas.__all__) <= set(dir(eyas))
+
+
+def test_version_is_that_of_the_package() -> None:
+    assert eyas.__version__.split(".")[:2] == ["0", "1"]
+
+
+def test_command_line() -> None:
+    group = typer.main.get_command(app)
+    commands = {"": group, **getattr(group, "commands", {})}
+    flags = {
+        name: {flag for parameter in command.params for flag in parameter.opts}
+        for name, command in commands.items()
+    }  # fmt: skip
+    assert flags == FLAGS
+
+
+def test_signatures_begin_as_paddlex_has_them() -> None:
+    assert list(inspect.signature(eyas.create_pipeline).parameters)[:5] == [
+        "pipeline", "config", "device", "use_hpip", "hpi_config",
+    ]  # fmt: skip
+    assert list(inspect.signature(eyas.create_model).parameters)[:6] == [
+        "model_name", "model_dir", "device", "threshold", "batch_size", "use_hpip",
+    ]  # fmt: skip
+    assert list(inspect.signature(Predictor.predict).parameters)[1:5] == ["input", "batch_size", "threshold", "device"]
+
+
+def test_pipelines_and_models() -> None:
+    assert set(PIPELINES) == set(PIPELINE_SECTIONS) == {"small_object_detection"}
+    assert set(STORE) == {
+        "SOD-XS-thermal", "PP-YOLOE_plus_SOD-S", "PP-YOLOE_plus_SOD-L", "PP-YOLOE_plus_SOD-largesize-L",
+    }  # fmt: skip
