@@ -15,6 +15,7 @@ from tests.fakes import manifest, tiny_bundle
 from eyas.backends import BACKENDS, Backend, open_backend, open_backends
 from eyas.backends import device as device_module
 from eyas.backends.device import Device
+from eyas.backends.quiet import import_openvino
 from eyas.bundle import Bundle
 from eyas.errors import BackendError, ConfigError, ModelError
 from eyas.vision.preprocess import Preprocess
@@ -162,7 +163,7 @@ def test_openvino_is_the_engine_of_the_cpu_and_computes_in_float32(bundle: Bundl
 
 
 def test_openvino_prefers_its_own_format_where_the_bundle_has_it(tmp_path: Path) -> None:
-    import openvino
+    openvino = import_openvino()
 
     plain = tiny_bundle(tmp_path, SIZE)
     openvino.save_model(openvino.Core().read_model(plain.network), tmp_path / "model.xml", compress_to_fp16=False)
