@@ -1,5 +1,6 @@
 """The command line: what goes to stdout, what to stderr, and which exit code."""
 
+import io
 import json
 import logging
 import subprocess
@@ -187,6 +188,28 @@ def test_pipeline_file_is_written_once(run: Run, tmp_path: Path) -> None:
     )
     assert run("--get_pipeline_config", "small_object_detection", "-y").code == 0
     assert run("--get_pipeline_config", "small_object_detection", "--save_path", "d/my.yml").out == "d/my.yml\n"
+
+
+def test_on_a_terminal_it_asks_before_it_overwrites(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "small_object_detection.yaml"
+    file.write_text("mine")
+    for answer, code, kept in (("n\n", 1, True), ("y\n", 0, False)):
+        keyboard = io.StringIO(answer)
+        monkeypatch.setattr(keyboard, "isatty", lambda: True)
+        monkeypatch.setattr(sys, "stdin", keyboard)
+        assert run("--get_pipeline_config", "small_object_detection").code == code
+        assert (file.read_text() == "mine") == kept
+
+
+def test_results_are_counted_on_a_terminal(
+    run: Run, bundle: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet = run("predict", pictures, "--model_dir", bundle)
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda stream: stream is sys.stderr)
+    counted = run("predict", pictures, "--model_dir", bundle)
+    assert counted.out == quiet.out
+    assert "2 images" in counted.err
 
 
 def test_install_prints_the_pip_line(run: Run) -> None:

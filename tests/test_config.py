@@ -156,7 +156,8 @@ def test_a_file_wins_over_a_packaged_one_and_its_suffix_may_be_left_out(
     mine.write_text(find_pipeline_config("small_object_detection").read_text())
     assert find_pipeline_config("./my_path/small_object_detection") == Path("my_path/small_object_detection.yml")
     (tmp_path / f"{SOD_S}.yaml").write_text("x")
-    assert find_module_config(SOD_S) == Path(f"{SOD_S}.yaml")
+    assert find_module_config(f"{SOD_S}.yaml") == Path(f"{SOD_S}.yaml")
+    assert find_module_config(SOD_S) == module_configs()[SOD_S]
 
 
 def test_a_folder_is_not_a_configuration(tmp_path: Path) -> None:

@@ -115,6 +115,8 @@ def find_pipeline_config(name: str | Path) -> Path:
 
 def _find(name: str | Path, packaged: Mapping[str, Path], what: str) -> Path:
     path = Path(name)
+    if str(path) in packaged and not path.is_file():
+        return packaged[str(path)]
     for candidate in (path, *(Path(f"{path}{suffix}") for suffix in SUFFIXES)):
         if candidate.is_file():
             return candidate

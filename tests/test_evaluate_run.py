@@ -1,0 +1,102 @@
+"""`eyas evaluate`: a bundle, weights, or what training left, measured on the validation part."""
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.fakes import NAMES, manifest, tiny_bundle
+
+from eyas.config import load_module_config
+from eyas.errors import ConfigError, ModelError
+from eyas.evaluate import run
+from eyas.schema import ModuleConfig
+
+SIZE_HW = (64, 96)
+IMAGES = 3
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset in PaddleX's layout: three pictures with one object each."""
+    root = tmp_path_factory.mktemp("data")
+    (root / "images").mkdir()
+    (root / "annotations").mkdir()
+    rng = np.random.default_rng(0)
+    height, width = SIZE_HW
+    for number in range(IMAGES):
+        pixels = rng.integers(0, 255, (height, width, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / "images" / f"{number}.png")
+    content = {
+        "images": [{"id": n, "file_name": f"{n}.png", "width": width, "height": height} for n in range(IMAGES)],
+        "annotations": [
+            {"id": n + 1, "image_id": n, "category_id": 1, "bbox": [8, 8, 16, 16], "area": 256, "iscrowd": 0}
+            for n in range(IMAGES)
+        ],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(NAMES, start=1)],
+    }
+    (root / "annotations" / "instance_val.json").write_text(json.dumps(content))
+    return root
+
+
+def config(data: Path, output: Path, *overrides: str) -> ModuleConfig:
+    return load_module_config(
+        "PP-YOLOE_plus_SOD-S",
+        [f"Global.dataset_dir={data}", f"Global.output={output}", "Global.device=cpu", *overrides],
+    )
+
+
+def test_a_bundle_is_measured_and_the_result_written(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tiny_bundle(tmp_path, SIZE_HW).path
+    overrides = (f"Evaluate.weight_path={path}", "Evaluate.batch_size=2", "Evaluate.log_interval=1")
+    with caplog.at_level(logging.INFO, logger="eyas"):
+        metrics = run(config(data, tmp_path / "out", *overrides))
+    result = json.loads((tmp_path / "out" / "evaluate_result.json").read_text())
+    assert result["done_flag"] is True
+    assert result["metrics"]["AP"] == metrics.AP
+    assert (result["model_name"], result["images"]) == ("Fake", IMAGES)
+    assert len(metrics.coco_lines()) == 12
+    assert caplog.messages == ["evaluated 2 of 3 images", "evaluated 3 of 3 images"]
+
+
+def test_without_a_path_it_is_what_training_left(data: Path, tmp_path: Path) -> None:
+    best = tmp_path / "out" / "best_model"
+    best.mkdir(parents=True)
+    tiny_bundle(tmp_path, SIZE_HW).path.rename(best / "inference")
+    assert run(config(data, tmp_path / "out")).images == IMAGES
+
+
+def test_weights_are_measured_as_their_bundle_would_be(data: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from eyas.export.convert import to_onnx
+    from eyas.models import build
+    from eyas.models.files import save_tensors
+
+    torch.manual_seed(0)
+    model = build("PP-YOLOE_plus_SOD-XS", len(NAMES)).eval()
+    own = manifest(SIZE_HW, model="PP-YOLOE_plus_SOD-XS")
+    save_tensors(tmp_path / "best_model.safetensors", dict(model.state_dict()), {"manifest": own.to_dict()})
+    network = tmp_path / "model.onnx"
+    to_onnx(model, SIZE_HW, network, 18)
+    from eyas.bundle import Bundle
+
+    Bundle.create(tmp_path / "bundle", own, {"model.onnx": network})
+    # Fresh weights score 0.01 for everything; a threshold below that makes the comparison one of many boxes.
+    overrides = ("Evaluate.threshold=0.001",)
+    by_torch = run(config(data, tmp_path / "a", f"Evaluate.weight_path={tmp_path}/best_model.pdparams", *overrides))
+    by_bundle = run(config(data, tmp_path / "b", f"Evaluate.weight_path={tmp_path}/bundle", *overrides))
+    assert pytest.approx(by_bundle.AP, abs=1e-3) == by_torch.AP
+    assert by_torch.images == by_bundle.images == IMAGES
+
+
+def test_what_is_missing_is_said(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Global.dataset_dir: not given"):
+        run(config(data, tmp_path, "Global.dataset_dir=null"))
+    with pytest.raises(ModelError, match="PP-YOLOE_plus_SOD-S comes without weights"):
+        run(config(data, tmp_path))
+    with pytest.raises(ModelError, match="There are no weights at"):
+        run(config(data, tmp_path, "Evaluate.weight_path=nowhere.safetensors"))
