@@ -10,8 +10,7 @@ import typer
 from eyas.commands import Asked, copy_pipeline, list_models, pip_line, predict_inputs, run_mode
 from eyas.compat import rename_flags
 from eyas.errors import ConfigError
-from eyas.saving import write_line
-from eyas.terminal import Format, exit_codes, messages
+from eyas.terminal import Format, exit_codes, messages, say
 
 EPILOG = "Flags may be written with - or _ between words."
 
@@ -78,11 +77,11 @@ def flags(  # noqa: PLR0913 - one parameter a flag
     )
     with exit_codes(verbose, quiet):
         if version:
-            write_line(f"eyas {import_module('eyas').__version__}")
+            say(f"eyas {import_module('eyas').__version__}")
         elif install is not None:
-            write_line(pip_line(install))
+            say(pip_line(install))
         elif get_pipeline_config is not None:
-            write_line(str(copy_pipeline(get_pipeline_config, Path(save_path or "."), yes)))
+            say(str(copy_pipeline(get_pipeline_config, Path(save_path or "."), yes)))
         elif config is not None:
             run_mode(config, [*(overrides or ()), *asked.overrides()], None, form)
         elif pipeline is not None or input is not None:

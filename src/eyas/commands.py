@@ -13,8 +13,7 @@ import typer
 
 from eyas.compat import PIPELINE_MODULES, PLUGINS
 from eyas.errors import ConfigError, did_you_mean, missing_extra
-from eyas.saving import write_line, write_text
-from eyas.terminal import Format, failures_to, show
+from eyas.terminal import Format, failures_to, say, show
 
 if TYPE_CHECKING:
     from eyas.results import Detections
@@ -71,9 +70,9 @@ def list_models() -> None:
     from eyas.store import STORE
 
     for entry in STORE.values():
-        write_line(f"{entry.name:32}{'built in' if entry.built_in else 'to train'}  {entry.summary}")
+        say(f"{entry.name:32}{'built in' if entry.built_in else 'to train'}  {entry.summary}")
     for name in sorted(set(module_configs()) - set(STORE)):
-        write_line(f"{name:32}to train")
+        say(f"{name:32}to train")
 
 
 def run_mode(config: str | None, overrides: Sequence[str] | None, verb: str | None, form: Format = Format.text) -> None:
@@ -109,7 +108,7 @@ def show_outcome(mode: str, outcome: Any, settings: "ModuleConfig", form: Format
         log.info("results are in %s", settings.global_.output)
     elif os.environ.get("RANK", "0") == "0":
         for line in outcome.coco_lines() if mode == "evaluate" else [outcome]:
-            write_line(str(line))
+            say(str(line))
 
 
 def predict_inputs(asked: Asked) -> None:
@@ -150,6 +149,7 @@ def _saved(results: "Iterable[Detections]", save_path: str) -> "Iterator[Detecti
 def copy_pipeline(name: str, target: Path, yes: bool) -> Path:
     """Write a pipeline's file to `target` (a folder, or a file ending in .yaml); asks before it overwrites one."""
     from eyas.config import SUFFIXES, find_pipeline_config
+    from eyas.saving import write_text
 
     source = find_pipeline_config(name)
     file = target if target.suffix in SUFFIXES else target / source.name

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, TextIO
 import typer
 
 from eyas.errors import EyasError
-from eyas.saving import write_line, write_text
 
 if TYPE_CHECKING:
     from eyas.results import Detections
@@ -99,10 +98,19 @@ def failures_to(output: Path, mode: str) -> Iterator[None]:
     except (Exception, KeyboardInterrupt) as error:
         names = [f"{mode}_result.json", *(["train_results.json"] if mode == "train" else [])]
         result = {"done_flag": False, "err_type": str(type(error)), "err_msg": str(error)}
+        from eyas.saving import write_text
+
         output.mkdir(parents=True, exist_ok=True)
         for name in names:
             write_text(output / name, json.dumps(result, indent=4, ensure_ascii=False) + "\n")
         raise
+
+
+def say(text: str) -> None:
+    """One line on stdout."""
+    from eyas.saving import write_line  # loads numpy, which `eyas --help` has no use for
+
+    write_line(text)
 
 
 def show(results: "Iterable[Detections]", form: Format) -> int:
@@ -113,7 +121,7 @@ def show(results: "Iterable[Detections]", form: Format) -> int:
             _show_one(result, form, first=count == 1)
     finally:
         if form is Format.json:
-            write_line("]" if count else "[]")
+            say("]" if count else "[]")
     return count
 
 
@@ -121,11 +129,11 @@ def _show_one(result: "Detections", form: Format, first: bool) -> None:
     if form is Format.pretty:
         result.print()
     elif form is Format.text:
-        write_line(result.str)
+        say(result.str)
     elif form is Format.jsonl:
-        write_line(json.dumps(result.to_dict(), ensure_ascii=False))
+        say(json.dumps(result.to_dict(), ensure_ascii=False))
     else:  # an array that is written as it grows, so that memory stays flat
-        write_line(("[" if first else ",") + json.dumps(result.to_dict(), ensure_ascii=False))
+        say(("[" if first else ",") + json.dumps(result.to_dict(), ensure_ascii=False))
     sys.stdout.flush()
 
 
