@@ -38,12 +38,12 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) 
 
 def read_tensors(path: Path) -> WeightsFile:
     """Read a file of `save_tensors`. Raises ModelError where it is absent, torn or not a safetensors file."""
+    if not path.is_file():
+        raise ModelError(f"There are no weights at {path}. Expected a .safetensors file.")
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             state = json.loads((file.metadata() or {}).get("eyas", "{}"))
-    except FileNotFoundError as error:
-        raise ModelError(f"There are no weights at {path}. Expected a .safetensors file.") from error
     except (SafetensorError, ValueError, OSError) as error:
         raise ModelError(f"{path} cannot be read as safetensors weights: {error}.") from error
     return WeightsFile(tensors, state)

@@ -121,7 +121,7 @@ def train_step(parts: Parts, plan: Plan, hooks: Hooks, batch: Batch, global_step
     parts.scaler.step(parts.optimizer)
     parts.scaler.update()
     parts.ema.update(parts.model)
-    return terms
+    return replace(terms, total=terms.total.detach())
 
 
 def _end_of_epoch(

@@ -142,7 +142,7 @@ class Trainer:
         made = {**self.manifest.made, "epoch": state.best_epoch, "AP": metrics.AP, "minutes": round(state.seconds / 60, 1)}
         manifest = replace(self.manifest, made=made)
         tensors = self.parts.ema.weights()
-        save_tensors(self.output / BEST / f"{BEST}.safetensors", tensors, {"manifest": manifest.to_dict()})
+        save_tensors(self.output / BEST, tensors, {"manifest": manifest.to_dict()})
 
 
 def amp_dtype(train: Train, device: torch.device) -> torch.dtype | None:

@@ -1,0 +1,140 @@
+"""Training end to end on a handful of drawn scenes: it learns, it can be stopped and resumed exactly, on one process or two."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from eyas.bundle import Bundle
+from eyas.config import load_module_config
+from eyas.data.synthetic import write_dataset
+from eyas.errors import ConfigError, ModelError
+from eyas.models.files import read_tensors
+from eyas.train.checkpoint import CHECKPOINT
+from eyas.train.run import run
+
+MODEL = "PP-YOLOE_plus_SOD-XS-P2"
+SMALL = (
+    "Train.input_size=[96, 128]",
+    "Train.batch_size=4",
+    "Train.workers=0",
+    "Train.warmup_steps=5",
+    "Train.log_interval=2",
+    "Train.amp=OFF",
+    "Train.augment={crop: 0, flip: 0, colour: 0, mosaic: 0, copy_paste: 0, close_epochs: 0}",
+)
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("scenes")
+    write_dataset(root, train=8, val=4, seed=3, size_hw=(96, 128))
+    return root
+
+
+def train(scenes: Path, output: Path, *overrides: str) -> Path:
+    options = [*SMALL, f"Global.dataset_dir={scenes}", f"Global.output={output}", "Global.device=cpu", *overrides]
+    return run(load_module_config(MODEL, options))
+
+
+def losses(output: Path) -> list[float]:
+    records = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    return [r["loss_total"] for r in records if "loss_total" in r]
+
+
+def test_it_learns_and_leaves_the_promised_files(scenes: Path, tmp_path: Path) -> None:
+    bundle = train(scenes, tmp_path, "Train.epochs_iters=12", "Train.eval_interval=6")
+    values = losses(tmp_path)
+    assert len(values) == 12
+    assert values[-1] < 0.75 * values[0]
+    for name in ("train.log", "metrics.jsonl", "config.yaml", "checkpoint.safetensors", "best_model/best_model.safetensors"):
+        assert (tmp_path / name).is_file(), name
+    result = json.loads((tmp_path / "train_result.json").read_text())
+    assert result == json.loads((tmp_path / "train_results.json").read_text())
+    assert result["done_flag"] is True and result["label_dict"]["0"] == "Person"
+    assert (tmp_path / result["models"]["best"]["inference"] / "bundle.json").is_file()
+    manifest = Bundle.open(bundle).manifest
+    assert manifest.names == ("Person", "Car", "Bicycle", "OtherVehicle")
+    assert manifest.made["export_check"]["openvino"]["box"] < 0.05
+    assert "epoch 6/12" in (tmp_path / "train.log").read_text()
+
+
+def test_resume_is_exact(scenes: Path, tmp_path: Path) -> None:
+    """Six epochs in one go, or three and three: the same weights to the last bit, average included."""
+    augmented = "Train.augment={crop: 1.0, crop_size: [64, 64], mosaic: 0.5, copy_paste: 0.5, close_epochs: 1}"
+    train(scenes, tmp_path / "whole", augmented, "Train.epochs_iters=6", "Train.eval_interval=3")
+    # The same plan, killed at the end of the third epoch.
+    half = tmp_path / "half"
+    command = _command(scenes, half, augmented, "Train.epochs_iters=6", "Train.eval_interval=3")
+    _kill_after(command, half / CHECKPOINT, epoch=3)
+    train(scenes, half, augmented, "Train.epochs_iters=6", "Train.eval_interval=3", f"Train.resume_path={half}")
+    one, other = read_tensors(tmp_path / "whole" / CHECKPOINT), read_tensors(half / CHECKPOINT)
+    assert one.tensors.keys() == other.tensors.keys()
+    for name, value in one.tensors.items():
+        assert torch.equal(value, other.tensors[name]), name
+    assert one.state["run"]["position"] == other.state["run"]["position"] == {"epoch": 6, "step": 0}
+
+
+def _command(scenes: Path, output: Path, *overrides: str) -> list[str]:
+    options = [*SMALL, f"Global.dataset_dir={scenes}", f"Global.output={output}", "Global.device=cpu", *overrides]
+    return [sys.executable, "-m", "eyas", "train", "-c", MODEL, *(part for o in options for part in ("-o", o))]
+
+
+def _kill_after(command: list[str], checkpoint: Path, epoch: int) -> None:
+    """Start a training process and kill it, without warning, once its checkpoint says `epoch` or more."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=_one_thread())
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if checkpoint.is_file() and read_tensors(checkpoint).state["run"]["position"]["epoch"] >= epoch:
+            break
+        assert process.poll() is None, process.stderr and process.stderr.read().decode()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def _one_thread() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+
+
+def test_two_processes_train_one_model(scenes: Path, tmp_path: Path) -> None:
+    options = _command(scenes, tmp_path, "Train.epochs_iters=2", "Train.batch_size=2")[3:]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    done = subprocess.run(
+        [*command, "-m", "eyas", *options], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    result = json.loads((tmp_path / "train_result.json").read_text())
+    assert result["done_flag"] is True
+    assert len(losses(tmp_path)) == 2, "the first process alone writes records"
+    assert (tmp_path / "best_model" / "inference" / "model.onnx").is_file()
+
+
+def test_early_stopping(scenes: Path, tmp_path: Path) -> None:
+    """With a learning rate of almost nothing the AP never improves after its first value."""
+    train(scenes, tmp_path, "Train.epochs_iters=9", "Train.learning_rate=1e-12", "Train.early_stop=2")
+    epochs = [json.loads(line)["epoch"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert max(epochs) == 3
+
+
+def test_conflicting_class_count_names_both_numbers(scenes: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"Train.num_classes: 10, but .* has 4 classes"):
+        train(scenes, tmp_path, "Train.num_classes=10")
+
+
+def test_pretrained_weights_of_another_model_are_refused(scenes: Path, tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    train(scenes, first, "Train.epochs_iters=1")
+    weights = first / "best_model" / "best_model.safetensors"
+    options = [*SMALL, f"Global.dataset_dir={scenes}", f"Global.output={tmp_path / 'second'}", "Global.device=cpu"]
+    options += ["Train.epochs_iters=1", f"Train.pretrain_weight_path={weights}"]
+    with pytest.raises(ModelError, match=r"unknown, first: neck\.fpn_routes\.2"):
+        run(load_module_config("PP-YOLOE_plus_SOD-XS", options))
+    run(load_module_config(MODEL, options))
+    assert (tmp_path / "second" / "train_result.json").is_file()
