@@ -96,7 +96,15 @@ def _paint_items(canvas: Canvas, plan: Plan, level: Grey, rng: Random) -> tuple[
         PAINTERS[item.kind](canvas, item.pose, owner, float(np.clip(ground, 25, 205)), rng)
         if is_object:
             painted.append((item, canvas.count(owner)))
+    _roughen(canvas, rng)
     return _visible_boxes(canvas.owner, painted)
+
+
+def _roughen(canvas: Canvas, rng: Random) -> None:
+    """Make the surfaces of objects uneven, in place; plain solids would be too smooth."""
+    uneven = noise(canvas.grey.shape, 2.6, rng) * np.float32(rng.uniform(5, 11))
+    uneven[canvas.owner == 0] = 0
+    np.copyto(canvas.grey, np.clip(uneven + canvas.grey, 0, 245), casting="unsafe")
 
 
 def _visible_boxes(
@@ -116,8 +124,8 @@ def _visible_boxes(
 def _sense(grey: NDArray[np.uint8], rng: Random) -> NDArray[np.uint8]:
     """The picture [H, W, 3] that an uncooled sensor with its denoising and sharpening makes of the levels."""
     height, width = grey.shape
-    seen = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), rng.uniform(0.55, 0.95))
-    seen += np.float32(rng.uniform(0.2, 0.9)) * (seen - cv2.GaussianBlur(seen, (0, 0), 1.6))
+    seen = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), rng.uniform(0.65, 1.1))
+    seen += np.float32(rng.uniform(0.3, 1.2)) * (seen - cv2.GaussianBlur(seen, (0, 0), 1.9))
     middle = np.float32(seen.mean())
     seen = (seen - middle) * np.float32(rng.uniform(0.75, 1.1)) + np.float32(rng.normal(124, 13))
     rows = np.linspace(-1, 1, height, dtype=np.float32)[:, None] ** 2

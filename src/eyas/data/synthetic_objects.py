@@ -75,45 +75,59 @@ def _paint_rider(canvas: Canvas, pose: Pose, owner: int, rng: Random) -> None:
 
 
 def paint_car(canvas: Canvas, pose: Pose, owner: int, ground: float, rng: Random) -> None:
-    """A parked or running car: body, bonnet, windows and roof, with bright rims."""
+    """A parked or running car: flanks, bonnet, boot, and over them the cabin, mostly one dark patch."""
     length, width, height = rng.uniform(4.1, 5.0), rng.uniform(1.72, 1.92), rng.uniform(1.42, 1.72)
     half, side = length / 2, width / 2
     cold = rng.uniform(0.28, 0.62) * ground  # the roof mirrors the sky
     warm = rng.random() < 0.2  # sun on the paint, or a ride that has warmed it all
-    body = min(235.0, ground + rng.uniform(15, 80)) if warm else ground + rng.uniform(-45, 15)
-    roof = min(235.0, ground + rng.uniform(0, 60)) if warm else cold
-    glass = ground * rng.uniform(0.4, 0.7) if warm else cold + rng.uniform(-8, 45)
-    running = rng.random() < 0.33
-    hood = rng.uniform(195, 242) if running else (body - rng.uniform(0, 12) if warm else cold + rng.uniform(-5, 45))
-    rim = min(242.0, ground + rng.uniform(30, 100))
-
+    body = min(225.0, ground + rng.uniform(15, 70)) if warm else ground + rng.uniform(-55, 12)
+    flank = min(235.0, ground + rng.uniform(10, 85)) if rng.random() < 0.55 else body * rng.uniform(0.85, 1.1)
     lower = _rounded(half, side, 0.42)
-    flanks = np.concatenate([_at(lower, 0.3), _at(lower * 0.99, 0.78)])
-    canvas.hull(pose.place(flanks), body * rng.uniform(0.85, 1.1) if not running else min(235.0, body + 40), owner)
-    canvas.polygon(pose.place(_at(lower * 0.98, 0.82)), body, owner)
-    nose = rng.uniform(0.16, 0.24) * length
-    bonnet = _rounded((half * 0.95 - nose) / 2, side * 0.84, 0.2) + np.array([(half * 0.95 + nose) / 2, 0])
-    canvas.polygon(pose.place(_at(bonnet, 0.86)), hood, owner)
-    if rng.random() < 0.4:
-        canvas.polygon(pose.place(_at(bonnet * 0.45 + np.array([nose, 0]), 0.88)), hood * rng.uniform(0.6, 1.0), owner)
-    if rng.random() < 0.5:
-        _closed(canvas, pose.place(_at(lower * 0.97, 0.82)), 0.09, rim, owner)
+    canvas.hull(pose.place(np.concatenate([_at(lower, 0.25), _at(lower * 0.99, 0.78)])), flank, owner)
+    canvas.polygon(pose.place(_at(lower * np.array([0.97, 0.93]), 0.82)), body, owner)
+    nose = rng.uniform(0.14, 0.22) * length
+    _paint_bonnet(canvas, pose, owner, (nose, half, side), body, rng)
+    if rng.random() < 0.25:
+        _closed(canvas, pose.place(_at(lower * 0.97, 0.82)), 0.08, min(235.0, ground + rng.uniform(15, 75)), owner)
 
+    roof = min(225.0, ground + rng.uniform(0, 50)) if warm else cold
+    glass = ground * rng.uniform(0.4, 0.7) if warm else cold + rng.normal(0, 14)
     tail = rng.uniform(-0.95, -0.62) * half  # hatchback to saloon
     middle, reach = (tail + nose) / 2, (nose - tail) / 2
-    sill = _rounded(reach, side * 0.93, 0.25) + np.array([middle, 0])
-    top = pose.place(_at(_rounded(reach - 0.42, side * 0.78, 0.22) + np.array([middle - 0.08, 0]), height))
-    canvas.hull(np.concatenate([pose.place(_at(sill, 0.82)), top]), glass, owner)
+    sill = _rounded(reach, side * 0.92, 0.3) + np.array([middle, 0])
+    top = pose.place(_at(_rounded(reach - 0.3, side * 0.8, 0.25) + np.array([middle - 0.1, 0]), height))
+    canvas.hull(np.concatenate([pose.place(_at(sill, 0.82)), top]), max(glass, 12.0), owner)
     canvas.polygon(top, roof, owner)
-    if rng.random() < 0.4:
-        _closed(canvas, top, 0.05, rim if not warm else body, owner)
-    if rng.random() < 0.3:  # a sliding roof
-        centre = top.mean(axis=0)
-        canvas.polygon(centre + (top - centre) * rng.uniform(0.4, 0.7), roof * rng.uniform(0.75, 1.3), owner)
-    for light in (-1, 1):
-        if running or rng.random() < 0.3:
-            spot = np.array([[half * 0.93, light * side * 0.72, 0.7]])
-            canvas.ball(pose.place(spot)[0], 0.14, rng.uniform(215, 245), owner)
+    if rng.random() < 0.25:
+        _closed(canvas, top, 0.05, min(235.0, roof + rng.uniform(20, 110)), owner)
+    if rng.random() < 0.4:  # a sliding roof, or what the sun left
+        centre = top.mean(axis=0) + rng.normal(0, 0.2, 3)
+        canvas.polygon(
+            centre + (top - centre) * rng.uniform(0.3, 0.7), min(235.0, roof * rng.uniform(0.75, 1.4)), owner
+        )
+
+
+def _paint_bonnet(
+    canvas: Canvas, pose: Pose, owner: int, front: tuple[float, float, float], body: float, rng: Random
+) -> None:
+    """The front from the windscreen on (`front`: its x, half length, half width); hot and patchy when it ran."""
+    nose, half, side = front
+    running = rng.random() < 0.35
+    level = rng.uniform(185, 238) if running else body + rng.uniform(-25, 20)
+    rim = [[nose, side * 0.92], [half - 0.4, side * 0.92], [half * 0.98, side * 0.5]]
+    outline = np.array([*rim, *([x, -y] for x, y in reversed(rim))])
+    canvas.polygon(pose.place(_at(outline, 0.85)), level, owner)
+    patches = int(rng.integers(1, 5)) if running else int(rng.integers(0, 2))
+    spots = np.column_stack([rng.uniform(nose, half, patches), rng.uniform(-side, side, patches) * 0.6])
+    canvas.balls(
+        pose.place(_at(spots, 0.87)),
+        rng.uniform(0.1, 0.35, patches),
+        np.clip(level + rng.uniform(-55, 25, patches), 15, 242),
+        owner,
+    )
+    if rng.random() < 0.12:
+        lamps = np.array([[half * 0.93, -side * 0.72], [half * 0.93, side * 0.72]])
+        canvas.balls(pose.place(_at(lamps, 0.7)), np.full(2, 0.12), np.full(2, 238.0), owner)
 
 
 def paint_large_vehicle(canvas: Canvas, pose: Pose, owner: int, ground: float, rng: Random) -> None:

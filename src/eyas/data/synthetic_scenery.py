@@ -13,9 +13,9 @@ def paint_tree(canvas: Canvas, pose: Pose, owner: int, ground: float, rng: Rando
     radius, top = rng.uniform(0.8, 2.6), rng.uniform(2.0, 5.0)
     x, y = pose.x, pose.y
     canvas.line(np.array([[x, y, 0.0], [x, y, top]]), 0.25, level + 15, owner)
-    lobes = rng.normal(0, radius * 0.55, (int(3 + radius * 3), 3)) * np.array([1, 1, 0.4])
+    lobes = rng.normal(0, radius * 0.42, (int(4 + radius * 3), 3)) * np.array([1, 1, 0.4])
     count = int(16 + radius * 34)
-    offsets = lobes[rng.integers(0, len(lobes), count)] + rng.normal(0, radius * 0.24, (count, 3))
+    offsets = lobes[rng.integers(0, len(lobes), count)] + rng.normal(0, radius * 0.2, (count, 3))
     offsets = offsets[np.argsort(offsets[:, 2], kind="stable")]
     levels = np.clip(level + offsets[:, 2] / radius * 22 + rng.normal(0, 4, count), 12, 225)
     canvas.balls(np.array([x, y, top]) + offsets, rng.uniform(0.07, 0.26, count), levels, owner)
