@@ -36,7 +36,7 @@ def paint_person(canvas: Canvas, pose: Pose, owner: int, ground: float, rng: Ran
 
 def paint_bicycle(canvas: Canvas, pose: Pose, owner: int, ground: float, rng: Random) -> None:
     """A bicycle or scooter, sometimes with its rider (one object together)."""
-    length = rng.uniform(1.55, 1.95)
+    length = rng.uniform(1.65, 2.1)
     cold = max(25.0, ground - rng.uniform(35, 95))
     if ground < 90:
         cold = ground + rng.uniform(20, 60)
@@ -48,17 +48,17 @@ def paint_bicycle(canvas: Canvas, pose: Pose, owner: int, ground: float, rng: Ra
         rim = [[x - 0.27, 0, 0.3], [x, lean * 0.2, 0.57], [x + 0.27, 0, 0.3], [x, 0, 0.03]]
         canvas.hull(pose.place(np.array(rim)), cold - rng.uniform(-8, 8), owner)
         canvas.line(pose.place(np.array([[x - 0.25, 0, 0.3], [x + 0.25, 0, 0.3]])), 0.12, cold, owner)
-    width = rng.uniform(0.3, 0.48) if scooter else rng.uniform(0.1, 0.2)
+    width = rng.uniform(0.38, 0.62) if scooter else rng.uniform(0.1, 0.2)
     body = Box((-half * 0.85, half * 0.35), (-width / 2, width / 2), (0.3, 0.78), 0.08, 0.05)
     corners = pose.box(body)
     canvas.hull(corners, cold, owner)
     canvas.polygon(corners[4:], cold - rng.uniform(0, 18), owner)
     front = half - 0.45
     canvas.line(pose.place(np.array([[front - 0.2, 0, 0.6], [front, lean, 1.02]])), width * 0.8, cold + 5, owner)
-    canvas.line(pose.place(np.array([[front, lean - 0.3, 1.0], [front, lean + 0.3, 1.0]])), 0.13, cold - 6, owner)
-    if rng.random() < 0.3:  # a warm motor or battery
+    canvas.line(pose.place(np.array([[front, lean - 0.36, 1.0], [front, lean + 0.36, 1.0]])), 0.13, cold - 6, owner)
+    if rng.random() < 0.15:  # a warm motor or battery
         spot = np.array([[rng.uniform(-half, 0.2), rng.uniform(-0.15, 0.15), 0.4]])
-        canvas.ball(pose.place(spot)[0], rng.uniform(0.1, 0.2), min(ground + rng.uniform(30, 90), 240.0), owner)
+        canvas.ball(pose.place(spot)[0], rng.uniform(0.1, 0.2), min(ground + rng.uniform(20, 70), 240.0), owner)
     if rng.random() < 0.1:
         _paint_rider(canvas, pose, owner, rng)
 

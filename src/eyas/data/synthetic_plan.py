@@ -26,7 +26,7 @@ PAINTERS: dict[str, Painter] = {
 
 _SMOOTH = ("asphalt", "paving")
 _RADIUS = {"Person": 0.35, "Car": 2.2, "Bicycle": 0.6, "OtherVehicle": 4.5, "building": 9.0, "post": 0.5}
-_SIDE_BY_SIDE = {"Person": 0.6, "Car": 2.4, "Bicycle": 0.5}  # metres between the middles of two of a kind
+_SIDE_BY_SIDE = {"Person": 0.6, "Car": 2.4, "Bicycle": 0.6}  # metres between the middles of two of a kind
 _CAR_MARK = Box((-2.3, 2.3), (-0.95, 0.95), (0.0, 0.1))
 
 
@@ -127,13 +127,13 @@ def _add_parked_row(plan: Plan, rng: Random) -> None:
 
 def _add_rack(plan: Plan, rng: Random) -> None:
     """Two-wheelers side by side, leaning the same way more or less."""
-    found = plan.anchor((*_SMOOTH, "lawn"), rng)
+    found = plan.anchor(_SMOOTH if rng.random() < 0.8 else ("lawn",), rng)
     if found is None:
         return
     strip, along, across = found
     if rng.random() < 0.6:
         across = rng.choice([strip.low + 1.2, strip.high - 1.2])
-    step, turn, mess = rng.uniform(0.6, 1.1), np.pi / 2 + rng.uniform(-0.7, 0.7), rng.uniform(0.02, 0.3)
+    step, turn, mess = rng.uniform(0.7, 1.5), np.pi / 2 + rng.uniform(-0.7, 0.7), rng.uniform(0.02, 0.3)
     for place in range(int(rng.integers(3, 22))):
         if rng.random() < 0.85:
             plan.add("Bicycle", along + place * step, across + rng.normal(0, 0.2), turn + rng.normal(0, mess))
