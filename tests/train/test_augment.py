@@ -61,7 +61,9 @@ def assert_boxes_match(example: Example, tolerance: float) -> None:
             assert np.abs(found - box).max(1).min() <= tolerance, (box, found)
 
 
-@given(seed=st.integers(0, 999), scale=st.floats(0.8, 2.5), flip=st.booleans(), x=st.floats(-30, 30), y=st.floats(-30, 30))
+@given(
+    seed=st.integers(0, 999), scale=st.floats(0.8, 2.5), flip=st.booleans(), x=st.floats(-30, 30), y=st.floats(-30, 30)
+)
 @settings(max_examples=60, deadline=None)
 def test_warp_moves_boxes_with_their_pixels(seed: int, scale: float, flip: bool, x: float, y: float) -> None:
     example = picture(seed)

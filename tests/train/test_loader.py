@@ -11,7 +11,16 @@ from eyas.data.sample import Dataset
 from eyas.data.synthetic import write_dataset
 from eyas.errors import ConfigError
 from eyas.schema import Augment, Train
-from eyas.train.loader import Batch, Position, RunSampler, Schedule, TrainImages, make_loader, repeat_factors, scene_classes
+from eyas.train.loader import (
+    Batch,
+    Position,
+    RunSampler,
+    Schedule,
+    TrainImages,
+    make_loader,
+    repeat_factors,
+    scene_classes,
+)
 
 CONFIG = Train(
     batch_size=4,
@@ -54,9 +63,7 @@ def test_workers_change_nothing(data: Dataset) -> None:
 
 def test_ranks_share_no_image_of_an_epoch(data: Dataset) -> None:
     schedule = Schedule(data, CONFIG)
-    places = [
-        {p for step in range(schedule.batches(2)) for p in schedule.positions(step, rank, 2)} for rank in (0, 1)
-    ]
+    places = [{p for step in range(schedule.batches(2)) for p in schedule.positions(step, rank, 2)} for rank in (0, 1)]
     assert not places[0] & places[1]
     assert len(places[0]) == len(places[1]) == schedule.batches(2) * 4
 

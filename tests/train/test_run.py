@@ -53,7 +53,13 @@ def test_it_learns_and_leaves_the_promised_files(scenes: Path, tmp_path: Path) -
     values = losses(tmp_path)
     assert len(values) == 12
     assert values[-1] < 0.75 * values[0]
-    for name in ("train.log", "metrics.jsonl", "config.yaml", "checkpoint.safetensors", "best_model/best_model.safetensors"):
+    for name in (
+        "train.log",
+        "metrics.jsonl",
+        "config.yaml",
+        "checkpoint.safetensors",
+        "best_model/best_model.safetensors",
+    ):
         assert (tmp_path / name).is_file(), name
     result = json.loads((tmp_path / "train_result.json").read_text())
     assert result == json.loads((tmp_path / "train_results.json").read_text())

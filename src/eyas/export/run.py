@@ -104,7 +104,11 @@ def _judge(engine: str, difference: Difference, config: Export) -> None:
         engine, difference.pairs, difference.box, difference.score, difference.unmatched, difference.unmatched_score,
     )  # fmt: skip
     edge = CHECK_THRESHOLD + config.score_tolerance
-    if difference.box > config.box_tolerance or difference.score > config.score_tolerance or difference.unmatched_score > edge:
+    if (
+        difference.box > config.box_tolerance
+        or difference.score > config.score_tolerance
+        or difference.unmatched_score > edge
+    ):
         raise ModelError(
             f"The exported network does not predict what the trained one does. {engine}: boxes differ by "
             f"{difference.box:.3g} px (allowed {config.box_tolerance:g}), scores by {difference.score:.3g} (allowed "

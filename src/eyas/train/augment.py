@@ -116,7 +116,9 @@ def _random_scale(example: Example, plan: CropPlan, rng: np.random.Generator) ->
     return float(np.exp(rng.uniform(np.log(low), np.log(max(high, low)))))
 
 
-def _window_with(box: NDArray[np.float32], window: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+def _window_with(
+    box: NDArray[np.float32], window: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.float64]:
     """A window start such that the whole box (or, where it is too large, its centre) lies inside."""
     fits = (box[2:] - box[:2]) <= window
     centre = (box[:2] + box[2:]) / 2
@@ -143,7 +145,9 @@ def stretch_to(example: Example, size_hw: tuple[int, int], flip: bool) -> Exampl
     return warp(example, affine, size_hw)
 
 
-def mosaic(parts: tuple[Example, Example, Example, Example], size_hw: tuple[int, int], centre: tuple[int, int]) -> Example:
+def mosaic(
+    parts: tuple[Example, Example, Example, Example], size_hw: tuple[int, int], centre: tuple[int, int]
+) -> Example:
     """Four examples in the quadrants around `centre` = (x, y); each part must be at least as large as its quadrant."""
     height, width = size_hw
     x, y = centre

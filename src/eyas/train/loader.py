@@ -174,7 +174,9 @@ class TrainImages(Dataset[Example]):
     def _example(self, index: int, rng: np.random.Generator) -> Example:
         if self._scene_ids is not None and rng.random() < self.config.synthetic:
             made = scene(int(rng.integers(1 << 31)))
-            return Example(made.image, made.boxes_xyxy, self._scene_ids[made.class_ids], np.zeros(len(made.class_ids), bool))
+            return Example(
+                made.image, made.boxes_xyxy, self._scene_ids[made.class_ids], np.zeros(len(made.class_ids), bool)
+            )
         sample = self.samples.samples[index]
         return Example(self._image(index), sample.boxes_xyxy, sample.class_ids, sample.ignore)
 

@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 class Metrics(Protocol):
     """What a validation gives: one number to maximise, and everything as JSON."""
 
-    AP: float
+    @property
+    def AP(self) -> float: ...
 
     def to_dict(self) -> dict[str, Any]: ...
 
@@ -34,7 +35,7 @@ class Parts:
     net: nn.Module
     ema: EMA
     optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler  # type: ignore[attr-defined]
+    scaler: torch.amp.GradScaler
     device: torch.device
 
 
@@ -60,7 +61,7 @@ class Hooks:
     loss: Callable[[nn.Module, Batch], LossTerms]
     validate: Callable[[], Metrics]
     save: Callable[["State"], None]
-    save_best: Callable[["State", Metrics], None]
+    save_best: Callable[["State"], None]
     agree: Callable[[bool], bool] = lambda stop: stop
 
 
@@ -124,18 +125,16 @@ def train_step(parts: Parts, plan: Plan, hooks: Hooks, batch: Batch, global_step
     return replace(terms, total=terms.total.detach())
 
 
-def _end_of_epoch(
-    plan: Plan, hooks: Hooks, state: State, first: bool, progress: Progress
-) -> tuple[State, bool]:
+def _end_of_epoch(plan: Plan, hooks: Hooks, state: State, first: bool, progress: Progress) -> tuple[State, bool]:
     """Validate and save where it is time to; the new state, and whether to stop early."""
     epoch = state.position.epoch
     last = epoch == plan.epochs
     if first and (last or epoch % plan.eval_interval == 0):
         metrics = hooks.validate()
-        better = metrics.AP > state.best_score
+        better = state.best_score < metrics.AP
         if better:
             state = replace(state, best_score=metrics.AP, best_epoch=epoch)
-            hooks.save_best(state, metrics)
+            hooks.save_best(state)
         progress.validated(epoch, metrics.to_dict(), better)
     if first and (last or epoch % plan.save_interval == 0):
         hooks.save(state)

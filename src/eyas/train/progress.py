@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
 from eyas.errors import missing_extra
 from eyas.train.losses import LossTerms
@@ -37,7 +38,9 @@ class Step:
 class Progress:
     """Collects steps and says their means every `every` steps. `write` gets every record; `advance` moves the bar."""
 
-    def __init__(self, epochs: int, steps_per_epoch: int, every: int, write: Write, advance: Callable[[str], None]) -> None:
+    def __init__(
+        self, epochs: int, steps_per_epoch: int, every: int, write: Write, advance: Callable[[str], None]
+    ) -> None:
         self.epochs, self.per_epoch, self.every = epochs, steps_per_epoch, every
         self._write, self._advance = write, advance
         self._steps: list[tuple[Step, LossTerms]] = []
@@ -68,7 +71,9 @@ class Progress:
     def validated(self, epoch: int, metrics: Mapping[str, Any], better: bool) -> None:
         """Note a validation at the end of `epoch`."""
         self._write({"epoch": epoch, "validation": dict(metrics)})
-        log.info("epoch %d AP %.4f AP50 %.4f%s", epoch, metrics["AP"], metrics["AP50"], " (best so far)" if better else "")
+        log.info(
+            "epoch %d AP %.4f AP50 %.4f%s", epoch, metrics["AP"], metrics["AP50"], " (best so far)" if better else ""
+        )
 
 
 @contextmanager
@@ -136,8 +141,10 @@ def _tensorboard(output: Path, steps_per_epoch: int) -> Iterator[Write]:
 
     def write(record: Mapping[str, Any]) -> None:
         values = record.get("validation", record)
-        step = record["epoch"] * steps_per_epoch if "validation" in record else (
-            (record["epoch"] - 1) * steps_per_epoch + record["step"]
+        step = (
+            record["epoch"] * steps_per_epoch
+            if "validation" in record
+            else ((record["epoch"] - 1) * steps_per_epoch + record["step"])
         )
         for name, value in values.items():
             if isinstance(value, float):

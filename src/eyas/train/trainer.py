@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from eyas.bundle import Manifest
 from eyas.data.sample import Dataset
 from eyas.metrics.detection import DetectionMetrics
+from eyas.models.backend import in_channels_last
 from eyas.models.files import read_tensors, save_tensors
 from eyas.models.ppyoloe import PPYOLOE
 from eyas.models.weights import load_state
@@ -37,15 +38,23 @@ class Trainer:
     """Puts the parts of one run together; `train` runs the loop."""
 
     def __init__(
-        self, config: ModuleConfig, model: PPYOLOE, manifest: Manifest, train_data: Dataset, val_data: Dataset, ranks: Ranks
+        self,
+        config: ModuleConfig,
+        model: PPYOLOE,
+        manifest: Manifest,
+        train_data: Dataset,
+        val_data: Dataset,
+        ranks: Ranks,
     ) -> None:
         self.train_config, self.output = config.train, Path(config.global_.output)
         self.manifest, self.val_data, self.ranks = manifest, val_data, ranks
         self.schedule = Schedule(train_data, config.train)
         pixels = sum(s.width * s.height * 3 for s in train_data.samples) * max(config.train.workers, 1)
         self.images = TrainImages(train_data, config.train, cache=pixels < CACHE_BYTES)
-        memory_format = torch.channels_last if config.train.channels_last else torch.contiguous_format
-        model = model.to(ranks.device, memory_format=memory_format)  # type: ignore[call-overload]
+        model = model.to(ranks.device)
+        if config.train.channels_last:
+            model = in_channels_last(model)
+        self.model: PPYOLOE = model
         self.parts = self._parts(model)
 
     def _parts(self, model: PPYOLOE) -> Parts:
@@ -55,7 +64,7 @@ class Trainer:
         net: torch.nn.Module = TrainNet(model)
         if self.ranks.count > 1:
             net = DistributedDataParallel(net)
-        scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype(train, device) is torch.float16)  # type: ignore[attr-defined]
+        scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype(train, device) is torch.float16)
         chosen = train.optimizer
         optimizer = build_optimizer(model, chosen.name, train.learning_rate, chosen.weight_decay, chosen.momentum)
         return Parts(model, net, EMA(model, train.ema_decay), optimizer, scaler, device)
@@ -71,7 +80,9 @@ class Trainer:
         if not ranks.first:
             progress = silent_progress(train.epochs_iters, steps, train.log_interval)
             return fit(self.parts, self._plan(steps), self._hooks(), loader, state, False, progress)
-        with open_progress(self.output, train.epochs_iters, steps, train.log_interval, done, train.tensorboard) as progress:
+        with open_progress(
+            self.output, train.epochs_iters, steps, train.log_interval, done, train.tensorboard
+        ) as progress:
             log.info("training on %d images, %d steps an epoch, on %s", len(self.images), steps, ranks.device)
             return fit(self.parts, self._plan(steps), self._hooks(), loader, state, True, progress)
 
@@ -98,9 +109,8 @@ class Trainer:
         )
 
     def _hooks(self) -> Hooks:
-        reg_range = self.parts.model.config.reg_range
         return Hooks(
-            loss=partial(batch_loss, reg_range=reg_range, ranks=self.ranks.count),
+            loss=partial(batch_loss, reg_range=self.model.config.reg_range, ranks=self.ranks.count),
             validate=self._validate,
             save=self._save,
             save_best=self._save_best,
@@ -108,8 +118,8 @@ class Trainer:
         )
 
     def _validate(self) -> DetectionMetrics:
-        with self.parts.ema.applied(self.parts.model):
-            return validate(self.parts.model, self.manifest, self.val_data, self.ranks.device)
+        with self.parts.ema.applied(self.model):
+            return validate(self.model, self.manifest, self.val_data, self.ranks.device)
 
     def _save(self, state: State) -> None:
         parts, ema = self.parts, self.parts.ema.state_dict()
@@ -138,8 +148,9 @@ class Trainer:
         log.info("resuming after epoch %d", run["position"]["epoch"])
         return State(**{**run, "position": Position(**run["position"])})
 
-    def _save_best(self, state: State, metrics: DetectionMetrics) -> None:
-        made = {**self.manifest.made, "epoch": state.best_epoch, "AP": metrics.AP, "minutes": round(state.seconds / 60, 1)}
+    def _save_best(self, state: State) -> None:
+        minutes = round(state.seconds / 60, 1)
+        made = {**self.manifest.made, "epoch": state.best_epoch, "AP": state.best_score, "minutes": minutes}
         manifest = replace(self.manifest, made=made)
         tensors = self.parts.ema.weights()
         save_tensors(self.output / BEST, tensors, {"manifest": manifest.to_dict()})
