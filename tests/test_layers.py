@@ -26,7 +26,7 @@ LEVELS = {
     **dict.fromkeys(["terminal", "commands", "cli", "__main__", "__init__"], 7),
 }
 TORCH_HALF = ("models", "export", "train")
-TORCH_PACKAGES = {"torch", "onnx", "onnxscript", "safetensors"}
+TORCH_PACKAGES = {"torch", "onnx", "safetensors"}
 
 # Within a level, what may import what.
 WITHIN = {
@@ -132,7 +132,7 @@ def test_every_room_has_a_level() -> None:
 
 BLOCKED = """
 import sys
-for name in ("torch", "onnx", "onnxscript", "safetensors", "hotcoco", "onnxruntime", "matplotlib"):
+for name in ("torch", "onnx", "safetensors", "hotcoco", "onnxruntime", "matplotlib"):
     sys.modules[name] = None
 import importlib
 for name in sys.argv[1:]:

@@ -12,7 +12,7 @@ from eyas.schema import PIPELINE_SECTIONS
 from eyas.store import STORE
 
 PREDICT_FLAGS = {
-    "--batch_size", "--device", "--engine", "--format", "--hpi_config", "--input", "--model", "--model_dir",
+    "--batch_size", "--device", "--engine", "--format", "--labels", "--hpi_config", "--input", "--model", "--model_dir",
     "--model_name", "--pipeline", "--save_path", "--threshold", "--use_hpip",
 }  # fmt: skip
 CONFIG_FLAGS = {"-c", "--config", "-o", "--override", "-v", "--verbose", "-q", "--quiet"}

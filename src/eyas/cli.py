@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -35,6 +35,9 @@ BatchSize = Annotated[int | None, typer.Option("--batch_size", min=1, help="imag
 Engine = Annotated[str | None, typer.Option("--engine", help="openvino or onnxruntime")]
 UseHpip = Annotated[bool, typer.Option("--use_hpip", help="run the network as --hpi_config says")]
 HpiConfig = Annotated[str | None, typer.Option("--hpi_config", help="{backend: openvino, ...}")]
+LabelsFlag = Annotated[
+    Literal["auto", "always", "never"], typer.Option("--labels", help="which labels saved pictures carry")
+]
 Output = Annotated[Format, typer.Option("--format", help="how results are written to stdout")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="more messages, and tracebacks")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="warnings and errors only")]
@@ -56,6 +59,7 @@ def flags(  # noqa: PLR0913 - one parameter a flag
     engine: Engine = None,
     use_hpip: UseHpip = False,
     hpi_config: HpiConfig = None,
+    labels: LabelsFlag = "auto",
     form: Output = Format.text,
     get_pipeline_config: Annotated[
         str | None, typer.Option("--get_pipeline_config", help="write the file of that pipeline into --save_path")
@@ -73,7 +77,19 @@ def flags(  # noqa: PLR0913 - one parameter a flag
         return
     inputs = () if input is None else (input,)
     asked = Asked(
-        inputs, pipeline, model, model_dir, threshold, device, batch_size, engine, use_hpip, hpi_config, save_path, form
+        inputs,
+        pipeline,
+        model,
+        model_dir,
+        threshold,
+        device,
+        batch_size,
+        engine,
+        use_hpip,
+        hpi_config,
+        save_path,
+        labels,
+        form,
     )
     with exit_codes(verbose, quiet):
         if version:
@@ -132,6 +148,7 @@ def predict(  # noqa: PLR0913 - one parameter a flag
     engine: Engine = None,
     use_hpip: UseHpip = False,
     hpi_config: HpiConfig = None,
+    labels: LabelsFlag = "auto",
     form: Output = Format.text,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -139,7 +156,19 @@ def predict(  # noqa: PLR0913 - one parameter a flag
     """Find objects in pictures; results go to stdout, and to --save_path as pictures and JSON."""
     paths = (*(inputs or ()), *(() if input is None else (input,)))
     asked = Asked(
-        paths, pipeline, model, model_dir, threshold, device, batch_size, engine, use_hpip, hpi_config, save_path, form
+        paths,
+        pipeline,
+        model,
+        model_dir,
+        threshold,
+        device,
+        batch_size,
+        engine,
+        use_hpip,
+        hpi_config,
+        save_path,
+        labels,
+        form,
     )
     with exit_codes(verbose, quiet):
         if config is not None:
@@ -159,7 +188,7 @@ def models() -> None:
 
 def refuse_early_flags(context: typer.Context) -> None:
     """Raise ConfigError for flags before the verb, which the verb would never see."""
-    if any(value and value is not Format.text for value in context.params.values()):
+    if any(value and value not in (Format.text, "auto") for value in context.params.values()):
         raise ConfigError(f"flags stand before the verb. Put them after it: eyas {context.invoked_subcommand} …")
 
 

@@ -17,6 +17,7 @@ from eyas.terminal import Format, failures_to, say, show
 
 if TYPE_CHECKING:
     from eyas.results import Detections
+    from eyas.saving import Labels
     from eyas.schema import ModuleConfig
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ RUNS = {"train": "eyas.train.run", "evaluate": "eyas.evaluate", "export": "eyas.
 """Global.mode -> the module whose `run(config)` does it."""
 
 DEFAULT_PIPELINE = "small_object_detection"
-TRAIN_PACKAGES = {"torch", "onnx", "onnxscript", "safetensors", "hotcoco"}
+TRAIN_PACKAGES = {"torch", "onnx", "onnxruntime", "safetensors", "hotcoco"}
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Asked:
     use_hpip: bool
     hpi_config: str | None
     save_path: str | None
+    labels: "Labels"
     form: Format
 
     def overrides(self) -> list[str]:
@@ -135,14 +137,14 @@ def predict_inputs(asked: Asked) -> None:
         raise ConfigError("no input given. Name a picture, a folder, a PDF file or a URL.")
     threshold = None if asked.threshold is None else parse_value(asked.threshold)
     results = predictor.predict(inputs, threshold=threshold)
-    show(results if asked.save_path is None else _saved(results, asked.save_path), asked.form)
+    show(results if asked.save_path is None else _saved(results, asked.save_path, asked.labels), asked.form)
     if asked.save_path is None:
         log.info("nothing is saved without --save_path")
 
 
-def _saved(results: "Iterable[Detections]", save_path: str) -> "Iterator[Detections]":
+def _saved(results: "Iterable[Detections]", save_path: str, labels: "Labels") -> "Iterator[Detections]":
     for result in results:
-        result.save_all(save_path)
+        result.save_all(save_path, labels=labels)
         yield result
 
 

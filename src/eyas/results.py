@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyas.errors import InputError
-from eyas.saving import PathLike, ResultFiles, need_image, target_file, write_text
+from eyas.saving import Labels, PathLike, ResultFiles, need_image, target_file, write_text
 
 _KEYS = ("input_path", "page_index", "boxes")
 
@@ -136,12 +136,12 @@ class Detections(ResultFiles, Mapping[str, Any]):
         page = "" if self.page_index is None else f", page_index={self.page_index}"
         return f"Detections({len(self.scores)} boxes, input_path={self.input_path!r}{page})"
 
-    def draw(self) -> NDArray[np.uint8]:
+    def draw(self, labels: Labels = "auto") -> NDArray[np.uint8]:
         """The image with its boxes, uint8 RGB [H, W, 3]. Raises InputError when the result holds no image."""
         from eyas.vision.draw import draw_detections
 
         image = need_image(self.image, self.input_path)
-        return draw_detections(image, self.boxes_xyxy, self.class_ids, self.scores, self.names)
+        return draw_detections(image, self.boxes_xyxy, self.class_ids, self.scores, self.names, labels=labels)
 
     def save_to_csv(self, save_path: PathLike) -> None:
         """Write one line a box to the file `save_path`, or to `{stem}_res.csv` in that folder."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Text = str  # `ResultFiles.str` hides the builtin inside the class
+Labels = Literal["auto", "always", "never"]
+"""Which labels a picture carries; see `eyas.vision.draw`."""
+
 PathLike = str | os.PathLike[str]
 
 WRITABLE_IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
@@ -115,7 +118,7 @@ class ResultFiles(ABC):
         """The result as plain dicts, lists, strings and numbers."""
 
     @abstractmethod
-    def draw(self) -> NDArray[np.uint8]:
+    def draw(self, labels: Labels = "auto") -> NDArray[np.uint8]:
         """The image with the result painted on it, uint8 RGB [H, W, 3]."""
 
     @cached_property
@@ -152,8 +155,10 @@ class ResultFiles(ABC):
         text = json.dumps(self.to_dict(), indent=indent, ensure_ascii=ensure_ascii)
         write_text(target_file(save_path, f"{self.stem}_res.json", (".json",)), text + "\n")
 
-    def save_to_img(self, save_path: PathLike) -> None:
+    def save_to_img(self, save_path: PathLike, *, labels: Labels = "auto") -> None:
         """Write the picture to the file `save_path`, or to `{stem}_res{suffix of the input}` in that folder.
+
+        `labels`: "auto" writes a label where it hides nothing, "always" and "never" do as they say.
 
         The suffix is `.png` for arrays, PDF pages and input formats that cannot be written.
         Raises InputError when the result holds no image, ConfigError for a file type that cannot be written.
@@ -167,12 +172,12 @@ class ResultFiles(ABC):
             )
         own = suffix_of(self.input_path)
         target = target_file(save_path, f"{self.stem}_res{own if own in WRITABLE_IMAGES else '.png'}", WRITABLE_IMAGES)
-        write_atomically(target, encode_image(self.draw(), target.suffix.lower()))
+        write_atomically(target, encode_image(self.draw(labels), target.suffix.lower()))
 
-    def save_all(self, save_path: PathLike) -> None:
+    def save_all(self, save_path: PathLike, *, labels: Labels = "auto") -> None:
         """Write the JSON file and the picture into the folder `save_path`."""
         self.save_to_json(save_path)
-        self.save_to_img(save_path)
+        self.save_to_img(save_path, labels=labels)
 
     @property
     def json(self) -> dict[Text, Any]:

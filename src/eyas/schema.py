@@ -153,7 +153,6 @@ class Export(Section):
     """Export to a bundle, checked against the weights that it came from."""
 
     weight_path: str | None = None  # must be given to export
-    formats: Annotated[tuple[Literal["onnx", "openvino"], ...], Strict(False)] = ("onnx",)
     opset: Annotated[int, Field(ge=17), Expect("a whole number, 17 or more")] = 18
     box_tolerance: Positive = 0.05  # pixels
     score_tolerance: Positive = 1e-4

@@ -278,3 +278,14 @@ def test_a_real_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_module, "gpu_count", lambda: 0)
     with pytest.raises(BackendError, match="this machine has no GPU 0"):
         predictor.predict(noise[0], device="gpu:0")
+
+
+def test_old_name_of_the_input() -> None:
+    """PaddleX 3.0-beta called it `x`; no input, or a misspelt name, is an error in words."""
+    predictor = Predictor(Opened())
+    new, old = (list(results) for results in (predictor.predict(bgr(1)), predictor.predict(x=bgr(1))))
+    assert [r["boxes"] for r in new] == [r["boxes"] for r in old]
+    with pytest.raises(ConfigError, match="needs an input"):
+        predictor.predict()
+    with pytest.raises(TypeError, match="unexpected keyword argument 'inputt'. Did you mean 'input'"):
+        predictor.predict(inputt=bgr(1))

@@ -100,7 +100,7 @@ def _difference(model: PPYOLOE, bundle: Bundle, engine: str, images: list[NDArra
 
 def _judge(engine: str, difference: Difference, config: Export) -> None:
     log.info(
-        "%s against torch: %d detections, boxes within %.2g px, scores within %.2g, %d without a partner (score up to %.2g)",
+        "%s against torch: %d detections, boxes within %.2g px, scores within %.2g, %d alone (score up to %.2g)",
         engine, difference.pairs, difference.box, difference.score, difference.unmatched, difference.unmatched_score,
     )  # fmt: skip
     edge = CHECK_THRESHOLD + config.score_tolerance

@@ -1,4 +1,4 @@
-"""A torch network as a `Backend`, so that validation, evaluation, the export check and prediction run one `Detector`."""
+"""A torch network as a `Backend`: validation, evaluation, the export check and prediction run one `Detector`."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -85,7 +85,7 @@ class PPYOLOEHead(nn.Module):
         return levels
 
     def expect(self, reg: Tensor) -> Tensor:
-        """Distance logits [B,4n,H,W] of one level -> expected distances [B,H*W,4] in strides: left, top, right, bottom."""
+        """Distance logits [B,4n,H,W] of one level -> expected distances [B,H*W,4] in strides (l, t, r, b)."""
         bins = reg.permute(0, 2, 3, 1).flatten(1, 2).unflatten(2, (4, self.num_bins))
         return (bins.softmax(-1) * self.proj_conv.weight.view(-1)).sum(-1)
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 from eyas.backends import open_backends
 from eyas.backends.device import parse_device
 from eyas.bundle import Bundle
+from eyas.compat import rename_keywords
 from eyas.errors import ConfigError, InputError
 from eyas.inputs import InputItem, iter_inputs
 from eyas.pipelines.detector import Detector, Prepared, Threshold, class_thresholds
@@ -88,19 +89,26 @@ class Predictor:
 
     def predict(
         self,
-        input: object,
+        input: object = None,
         batch_size: int | None = None,
         threshold: Threshold = None,
         device: str | None = None,
+        **old: object,
     ) -> Iterator[Detections]:
         """The detections in each picture that `input` holds (see `eyas.inputs`), in its order, one by one.
 
         `batch_size` pictures go through the network together; `threshold` is one number or one a class, by id or name;
-        `device` opens the network there for this call.  Wrong arguments raise ConfigError at once.
+        `device` opens the network there for this call.  Wrong arguments raise ConfigError at once.  `old` are PaddleX's
+        former names of arguments (`x` for `input`).
 
         A picture that cannot be used is logged, and the others go on; after the last one an InputError names all that
         were left out.  A single picture that cannot be used raises its own InputError.
         """
+        input = rename_keywords("predict", old, {"input": input})["input"]
+        if input is None:
+            raise ConfigError(
+                "predict() needs an input: a picture, a folder, a PDF file, a URL, an array, or a list of them."
+            )
         size = self._batch_size if batch_size is None else _checked_batch_size(batch_size)
         limits = self._threshold if threshold is None else threshold
         class_thresholds(limits, self._detectors[0].manifest)

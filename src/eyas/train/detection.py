@@ -21,7 +21,7 @@ from eyas.vision.preprocess import Preprocess
 
 
 class TrainNet(nn.Module):
-    """uint8 images [B,H,W,3] -> the four tensors of `HeadOutput`; a module of its own since DDP hooks `forward` alone."""
+    """uint8 images [B,H,W,3] -> the tensors of `HeadOutput`; a module of its own since DDP hooks `forward` alone."""
 
     def __init__(self, model: PPYOLOE) -> None:
         super().__init__()

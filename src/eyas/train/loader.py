@@ -148,10 +148,8 @@ class TrainImages(Dataset[Example]):
         if draw.whole or rng.random() >= config.crop:
             place = augment.resize_to if self.keep_ratio else augment.stretch_to
             return place(self._example(draw.index, rng), draw.size_hw, flip)
-        if rng.random() < config.mosaic:
-            example = self._mosaic(draw, rng)
-        else:
-            example = self._crop(draw.index, draw.size_hw, rng)
+        mixed = rng.random() < config.mosaic
+        example = self._mosaic(draw, rng) if mixed else self._crop(draw.index, draw.size_hw, rng)
         if rng.random() < config.copy_paste:
             source = self._example(int(rng.integers(len(self))), rng)
             example = augment.copy_paste(example, source, self._weights, int(rng.integers(1, 6)), rng)

@@ -1,4 +1,4 @@
-"""The training loop: steps, validation at the end of epochs, checkpoints, early stopping. It is meant to be one page."""
+"""The training loop: steps, validation at the end of epochs, checkpoints, early stopping, on one page."""
 
 import contextlib
 import logging

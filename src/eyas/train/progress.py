@@ -62,7 +62,7 @@ class Progress:
         self._write(record)
         left = (self.epochs - step.epoch) * self.per_epoch - step.index - 1
         log.info(
-            "epoch %d/%d step %d/%d loss %.4f (cls %.4f iou %.4f dfl %.4f) lr %.6f, %.1f images/s, data %.0f %%, eta %s",
+            "epoch %d/%d step %d/%d loss %.4f (cls %.4f iou %.4f dfl %.4f) lr %.6f %.1f images/s data %.0f%% eta %s",
             step.epoch + 1, self.epochs, step.index + 1, self.per_epoch, record["loss_total"], record["loss_cls"],
             record["loss_iou"], record["loss_dfl"], step.rate, record["images_per_second"],
             100 * record["data_share"], _clock(left * seconds / len(steps)),

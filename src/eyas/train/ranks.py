@@ -37,14 +37,14 @@ class Ranks:
 def open_ranks(device: str | None) -> Iterator[Ranks]:
     """Join the processes that `torchrun` started (gloo on CPUs, NCCL on GPUs), or work alone.
 
-    `device` None is the first GPU that torch can use, else the CPU. Raises BackendError where several GPUs are named but
-    the processes for them were not started.
+    `device` None is the first GPU that torch can use, else the CPU. Raises BackendError where several GPUs are
+    named but the processes for them were not started.
     """
     rank, count = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    chosen = parse_device(device or ("gpu:0" if torch.cuda.is_available() and count == 1 else "cpu"))
+    chosen = parse_device(device or ("gpu" if torch.cuda.is_available() else "cpu"))
     if count == 1 and len(chosen.ids) > 1:
         raise BackendError(
-            f"Global.device: {device} names {len(chosen.ids)} devices, which takes a process for each. Start them with: "
+            f"Global.device: {device} names {len(chosen.ids)} devices, which takes a process for each. Use: "
             f"torchrun --nproc-per-node {len(chosen.ids)} -m eyas train -c ... -o Global.device={device}"
         )
     if chosen.kind != "gpu":

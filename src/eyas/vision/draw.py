@@ -8,19 +8,18 @@ larger than the object or lie on a neighbour; a legend with colours and counts t
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from eyas.saving import Labels
 from eyas.vision.fonts import load_font
 
 RGB = NDArray[np.uint8]
 Rect = tuple[int, int, int, int]  # left, top, right, bottom in whole pixels, half-open
 Plate = tuple[Rect, int]  # where a label goes and its font size
 Colour = tuple[int, int, int]
-Labels = Literal["auto", "always", "never"]
 
 PALETTE: tuple[Colour, ...] = (  # bright and saturated: seen on thermal grey, asphalt and grass
     *((0, 205, 255), (255, 214, 0), (255, 90, 230), (60, 235, 80), (255, 64, 64)),
