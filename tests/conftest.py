@@ -1,8 +1,13 @@
 """Fixtures shared by all tests."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Tests run in several processes: one thread each, for the numeric libraries and for everything that tests start.
+# Two processes with two spinning threads each, on two cores, are several times slower than with one.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 ROOT = Path(__file__).resolve().parent.parent
 

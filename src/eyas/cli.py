@@ -77,20 +77,9 @@ def flags(  # noqa: PLR0913 - one parameter a flag
         return
     inputs = () if input is None else (input,)
     asked = Asked(
-        inputs,
-        pipeline,
-        model,
-        model_dir,
-        threshold,
-        device,
-        batch_size,
-        engine,
-        use_hpip,
-        hpi_config,
-        save_path,
-        labels,
-        form,
-    )
+        inputs, pipeline, model, model_dir, threshold, device, batch_size, engine, use_hpip, hpi_config, save_path,
+        labels, form,
+    )  # fmt: skip
     with exit_codes(verbose, quiet):
         if version:
             say(f"eyas {import_module('eyas').__version__}")
@@ -156,20 +145,9 @@ def predict(  # noqa: PLR0913 - one parameter a flag
     """Find objects in pictures; results go to stdout, and to --save_path as pictures and JSON."""
     paths = (*(inputs or ()), *(() if input is None else (input,)))
     asked = Asked(
-        paths,
-        pipeline,
-        model,
-        model_dir,
-        threshold,
-        device,
-        batch_size,
-        engine,
-        use_hpip,
-        hpi_config,
-        save_path,
-        labels,
-        form,
-    )
+        paths, pipeline, model, model_dir, threshold, device, batch_size, engine, use_hpip, hpi_config, save_path,
+        labels, form,
+    )  # fmt: skip
     with exit_codes(verbose, quiet):
         if config is not None:
             run_mode(config, [*(overrides or ()), *asked.overrides()], "predict", form)

@@ -1,4 +1,4 @@
-"""Training end to end on a handful of drawn scenes: it learns, it can be stopped and resumed exactly, on one process or two."""
+"""Training end to end on a few drawn scenes: it learns, it resumes exactly, it runs on one process or two."""
 
 import json
 import os
