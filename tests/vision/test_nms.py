@@ -141,7 +141,7 @@ def test_arguments_are_not_changed() -> None:
 
 @pytest.mark.parametrize("things", [1, 45, 8400])
 def test_84000_candidates_are_quick(things: int) -> None:
-    """Under 15 ms on an idle core (benchmarks/nms.py); the limit here is loose, for busy machines."""
+    """Under 15 ms on an idle core (benchmarks/nms.py); processor time here, and a loose limit, for busy machines."""
     rng = np.random.default_rng(0)
     corner = rng.uniform(0, 560, (things, 2))
     thing = np.concatenate([corner, corner + rng.uniform(10, 60, (things, 2))], axis=1)
@@ -153,6 +153,6 @@ def test_84000_candidates_are_quick(things: int) -> None:
 
 
 def _seconds(boxes: NDArray[np.float32], scores: NDArray[np.float32], rule: NmsRule) -> float:
-    start = time.perf_counter()
+    start = time.thread_time()
     multiclass_nms(boxes, scores, rule)
-    return time.perf_counter() - start
+    return time.thread_time() - start

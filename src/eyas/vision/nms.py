@@ -82,9 +82,20 @@ def _ranked_candidates(scores: Floats, rule: NmsRule) -> Ints:
         above[rule.background_label] = False
     flat = np.flatnonzero(above)
     order = flat[_descending(scores.reshape(-1)[flat])]
-    if 0 <= rule.nms_top_k < above.sum(axis=1).max(initial=0):
-        order = order[_rank_in_group(order // scores.shape[1]) < rule.nms_top_k]
+    if rule.nms_top_k >= 0:
+        order = _best_of_each(order, above.sum(axis=1), rule.nms_top_k, scores.shape[1])
     return order
+
+
+def _best_of_each(order: Ints, counts: Ints, most: int, width: int) -> Ints:
+    """`order` without what comes after the first `most` candidates of a class; `counts` is how many each class has."""
+    crowded = np.flatnonzero(counts > most)
+    if len(crowded) == 0:
+        return order
+    labels, keep = order // width, np.ones(len(order), dtype=np.bool_)
+    for label in crowded:
+        keep[np.flatnonzero(labels == label)[most:]] = False
+    return order[keep]
 
 
 def _descending(values: Floats) -> Ints:
@@ -99,16 +110,6 @@ def _descending(values: Floats) -> Ints:
     keys.sort()
     positions: Ints = keys & np.int64(0xFFFFFFFF)
     return positions
-
-
-def _rank_in_group(groups: Ints) -> Ints:
-    """For each element how many earlier elements have the same group number."""
-    order = np.argsort(groups, kind="stable")
-    counts = np.bincount(groups)
-    starts = np.cumsum(counts) - counts
-    rank = np.empty(len(groups), dtype=np.int64)
-    rank[order] = np.arange(len(groups)) - np.repeat(starts, counts)
-    return rank
 
 
 class _Field:
