@@ -3,12 +3,11 @@
 Run `python benchmarks/nms.py`; it prints the machine and the median over 30 rounds of each scene.  One core is enough.
 """
 
-import platform
 import statistics
 import time
-from pathlib import Path
 
 import numpy as np
+from common import machine
 
 from eyas.vision.boxes import Boxes
 from eyas.vision.nms import NmsRule, multiclass_nms
@@ -36,14 +35,6 @@ def crowded(rng: np.random.Generator, things: int, spread: float) -> Boxes:
     return (picked + rng.normal(0, spread, picked.shape)).astype(np.float32)
 
 
-def processor() -> str:
-    """The processor's name, as far as the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def main() -> None:
     """Print the median milliseconds of each scene."""
     rng = np.random.default_rng(0)
@@ -55,7 +46,7 @@ def main() -> None:
         "20 things, shaken more": crowded(rng, things=20, spread=3.0),
         "one thing": crowded(rng, things=1, spread=0.5),
     }
-    print(f"{processor()}, {platform.system()}, numpy {np.__version__}")
+    print(machine("numpy"))
     for name, boxes in scenes.items():
         times = []
         for _ in range(ROUNDS):
