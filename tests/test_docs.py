@@ -157,6 +157,12 @@ def test_the_architecture_names_every_file() -> None:
     assert (present - named, named - present) == (set(), set())
 
 
+def test_every_benchmark_has_its_command() -> None:
+    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    scripts = {file.name for file in (ROOT / "benchmarks").glob("[!_]*.py")} - {"common.py"}
+    assert scripts == set(re.findall(r"^python benchmarks/(\w+\.py)", text, re.MULTILINE))
+
+
 def test_environment_variables_are_documented() -> None:
     source = "".join(file.read_text(encoding="utf-8") for file in PACKAGE.rglob("*.py"))
     pages = "".join(page.read_text(encoding="utf-8") for page in PAGES)
