@@ -69,8 +69,8 @@ def _open_detector(config: ModuleConfig, output: Path) -> Detector:
         folder = trained_or_named(output, config.global_.model) if asked is None else find_bundle(Path(asked))
         bundle = Bundle.open(folder)
         return Detector(bundle.manifest, open_backend(bundle, device=device, engine=config.evaluate.engine))
-    from eyas.export.run import find_weights
     from eyas.models.backend import TorchBackend, open_weights
+    from eyas.models.files import find_weights
     from eyas.train.ranks import open_ranks
 
     model, manifest = open_weights(find_weights(Path(asked)))

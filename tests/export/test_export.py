@@ -13,11 +13,11 @@ from eyas.config import load_module_config
 from eyas.errors import ConfigError, ModelError
 from eyas.export import run as export_run
 from eyas.export.convert import fuse, to_onnx
-from eyas.export.run import export_bundle, find_weights
+from eyas.export.run import export_bundle
 from eyas.export.verify import compare
 from eyas.models import build
 from eyas.models.blocks import RepVGG
-from eyas.models.files import save_tensors
+from eyas.models.files import find_weights, save_tensors
 from eyas.models.ppyoloe import PPYOLOE
 from eyas.results import Detections
 from eyas.schema import Export
@@ -155,6 +155,11 @@ def test_old_spellings_of_weights_are_found(weights: Path) -> None:
         folder / "best_model" / "model.pdparams",
     ):
         assert find_weights(spelling) == weights
+    foreign = folder.parent.parent / "other.pdparams"
+    foreign.write_bytes(b"paddle")
+    with pytest.raises(ModelError, match=r"cannot be read: \.pdparams is no format of eyas"):
+        find_weights(foreign)
+    foreign.unlink()
     with pytest.raises(ModelError, match="no weights at"):
         find_weights(folder / "other.safetensors")
 

@@ -49,7 +49,7 @@ def losses(output: Path) -> list[float]:
 
 
 def test_it_learns_and_leaves_the_promised_files(scenes: Path, tmp_path: Path) -> None:
-    bundle = train(scenes, tmp_path, "Train.epochs_iters=12", "Train.eval_interval=6")
+    bundle = train(scenes, tmp_path, "Train.epochs_iters=12", "Train.eval_interval=6", "Train.tensorboard=true")
     values = losses(tmp_path)
     assert len(values) == 12
     assert values[-1] < 0.75 * values[0]
@@ -69,6 +69,7 @@ def test_it_learns_and_leaves_the_promised_files(scenes: Path, tmp_path: Path) -
     assert manifest.names == ("Person", "Car", "Bicycle", "OtherVehicle")
     assert manifest.made["export_check"]["openvino"]["box"] < 0.05
     assert "epoch 6/12" in (tmp_path / "train.log").read_text()
+    assert list((tmp_path / "tensorboard").glob("events.*"))
 
 
 def test_resume_is_exact(scenes: Path, tmp_path: Path) -> None:

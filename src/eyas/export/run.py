@@ -19,6 +19,7 @@ from eyas.errors import ConfigError, ModelError
 from eyas.export.convert import to_onnx
 from eyas.export.verify import Difference, compare
 from eyas.models.backend import TorchBackend, open_weights
+from eyas.models.files import find_weights
 from eyas.models.ppyoloe import PPYOLOE
 from eyas.pipelines.detector import Detector
 from eyas.schema import Export, ModuleConfig
@@ -39,20 +40,6 @@ def run(config: ModuleConfig) -> Path:
         raise ConfigError("Export.weight_path: not given. Name the weights: -o Export.weight_path=output/best_model")
     data = load_dataset(config.global_.dataset_dir, "val") if config.global_.dataset_dir else None
     return export_bundle(find_weights(Path(weights)), output, config.export, data)
-
-
-def find_weights(path: Path) -> Path:
-    """The weights file that `path` means: itself, or `best_model.safetensors` in or below that directory.
-
-    Old spellings (`best_model/model.pdparams`, `best_model.pdparams`) find the weights that took their place.
-    """
-    names = ("best_model.safetensors", "best_model/best_model.safetensors")
-    folders = (path, path.parent, path.parent.parent) if path.suffix == ".pdparams" else (path,)
-    candidates = [path.with_suffix(".safetensors"), *(folder / name for folder in folders for name in names)]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    raise ModelError(f"There are no weights at {path}. Expected a .safetensors file of `eyas train`, or its directory.")
 
 
 def export_bundle(weights: Path, target: Path, config: Export, data: Dataset | None) -> Path:

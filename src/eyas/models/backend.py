@@ -1,5 +1,6 @@
 """A torch network as a `Backend`: validation, evaluation, the export check and prediction run one `Detector`."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from eyas.models import build
 from eyas.models.files import read_tensors
 from eyas.models.ppyoloe import PPYOLOE
 from eyas.models.weights import load_state
+
+log = logging.getLogger(__name__)
 
 
 class TorchBackend:
@@ -55,18 +58,14 @@ def open_weights(path: Path) -> tuple[PPYOLOE, Manifest]:
     return in_channels_last(model), manifest
 
 
-def load_pretrained(model: PPYOLOE, path: Path) -> tuple[str, ...]:
-    """Start `model` from the weights at `path`; the names of the layers that stay fresh.
+def load_pretrained(model: PPYOLOE, path: Path) -> None:
+    """Start `model` from the weights in the file `path`.
 
     Only the class layers may differ, where the number of classes does. Raises ModelError where anything else differs.
     """
-    if path.suffix == ".pdparams":
-        raise ModelError(
-            f"{path}: Paddle weights cannot be read yet. Expected a best_model.safetensors of `eyas train`."
-        )
     tensors = dict(read_tensors(path).tensors)
     own = model.state_dict()
     fresh = tuple(n for n in own if ".pred_cls." in n and n in tensors and tensors[n].shape != own[n].shape)
     tensors.update({name: own[name] for name in fresh})
     load_state(model, tensors, str(path))
-    return fresh
+    log.info("starting from %s%s", path, f"; fresh: {', '.join(fresh)}" if fresh else "")

@@ -47,3 +47,20 @@ def read_tensors(path: Path) -> WeightsFile:
     except (SafetensorError, ValueError, OSError) as error:
         raise ModelError(f"{path} cannot be read as safetensors weights: {error}.") from error
     return WeightsFile(tensors, state)
+
+
+def find_weights(path: Path) -> Path:
+    """The weights file that `path` means: itself, or `best_model.safetensors` in or below that directory.
+
+    Old spellings (`best_model/model.pdparams`, `best_model.pdparams`) find the weights that took their place.
+    """
+    names = ("best_model.safetensors", "best_model/best_model.safetensors")
+    folders = (path, path.parent, path.parent.parent) if path.suffix == ".pdparams" else (path,)
+    candidates = [path.with_suffix(".safetensors"), *(folder / name for folder in folders for name in names)]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    expected = "Expected a .safetensors file of `eyas train`, or its directory."
+    if path.is_file():
+        raise ModelError(f"{path} cannot be read: {path.suffix} is no format of eyas. {expected}")
+    raise ModelError(f"There are no weights at {path}. {expected}")

@@ -1,7 +1,8 @@
 """The whole state of a training run in one weights file.
 
-Tensors are named `model.*`, `ema.*`, `optimizer.<index>.<key>` and `rng.torch`; everything else is JSON in the header.
-A run that is killed at any moment finds the last complete file (see `eyas.models.files`).
+Tensors are named `model.*`, `ema.*`, `optimizer.<index>.<key>`, `rng.torch` and `rng.cuda`; everything else is
+JSON in the header. A run that is killed at any moment finds the last complete file (see
+`eyas.models.files`).
 """
 
 from pathlib import Path

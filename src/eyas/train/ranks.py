@@ -4,12 +4,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from torch import distributed
 
 from eyas.backends.device import parse_device
 from eyas.errors import BackendError
+
+PATIENCE = timedelta(hours=2)
+"""The other processes wait this long while the first one validates."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ def open_ranks(device: str | None) -> Iterator[Ranks]:
     if count == 1:
         yield Ranks(0, 1, torch_device)
         return
-    distributed.init_process_group("gloo" if torch_device.type == "cpu" else "nccl")
+    distributed.init_process_group("gloo" if torch_device.type == "cpu" else "nccl", timeout=PATIENCE)
     try:
         yield Ranks(rank, count, torch_device)
     finally:

@@ -17,6 +17,7 @@ from eyas.errors import ConfigError
 from eyas.export.run import export_bundle
 from eyas.models import build
 from eyas.models.backend import load_pretrained
+from eyas.models.files import find_weights
 from eyas.saving import write_text
 from eyas.schema import ModuleConfig
 from eyas.train.checkpoint import CHECKPOINT
@@ -43,7 +44,7 @@ def run(config: ModuleConfig) -> Path:
         torch.manual_seed(config.train.seed)
         model = build(config.global_.model, len(train_data.classes))
         if config.train.pretrain_weight_path:
-            load_pretrained(model, Path(config.train.pretrain_weight_path))
+            load_pretrained(model, find_weights(Path(config.train.pretrain_weight_path)))
         manifest = make_manifest(config.global_.model, model, train_data, config.train, _made(config))
         trainer = Trainer(config, model, manifest, train_data, val_data, ranks)
         bundle = (output / BEST).parent / "inference"

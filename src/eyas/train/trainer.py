@@ -127,6 +127,8 @@ class Trainer:
         tensors |= {f"ema.{name}": value for name, value in ema["tensors"].items()}
         optimizer, scalars = optimizer_tensors(parts.optimizer)
         tensors |= optimizer | {"rng.torch": torch.get_rng_state()}
+        if parts.device.type == "cuda":
+            tensors["rng.cuda"] = torch.cuda.get_rng_state(parts.device)
         header = {
             "manifest": self.manifest.to_dict(),
             "run": asdict(state),
@@ -144,6 +146,8 @@ class Trainer:
         restore_optimizer(parts.optimizer, file.part("optimizer"), saved["optimizer"])
         parts.scaler.load_state_dict(saved["scaler"])
         torch.set_rng_state(file.tensors["rng.torch"])
+        if parts.device.type == "cuda" and "rng.cuda" in file.tensors:
+            torch.cuda.set_rng_state(file.tensors["rng.cuda"], parts.device)
         run = saved["run"]
         log.info("resuming after epoch %d", run["position"]["epoch"])
         return State(**{**run, "position": Position(**run["position"])})
