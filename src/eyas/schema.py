@@ -136,7 +136,7 @@ class Train(Section):
     early_stop: Count | None = None  # evaluations without a better AP before training stops
     eval_limit: Count | None = None  # images of the validation part to evaluate while training
     tensorboard: bool = False
-    auto_lr: bool = False  # learning_rate x (batch x devices) / (recipe's batch), see docs/train.md
+    lr_batch_size: Count | None = None  # images a step that learning_rate is meant for; scaled to the real number
 
 
 class Evaluate(Section):

@@ -145,3 +145,24 @@ def test_pretrained_weights_of_another_model_are_refused(scenes: Path, tmp_path:
         run(load_module_config("PP-YOLOE_plus_SOD-XS", options))
     run(load_module_config(MODEL, options))
     assert (tmp_path / "second" / "train_result.json").is_file()
+
+
+def test_a_finished_run_resumed_elsewhere_brings_its_best_weights(scenes: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    train(scenes, first, "Train.epochs_iters=1")
+    train(scenes, second, "Train.epochs_iters=1", f"Train.resume_path={first}")
+    one, other = (read_tensors(folder / "best_model" / "best_model.safetensors") for folder in (first, second))
+    assert all(torch.equal(value, other.tensors[name]) for name, value in one.tensors.items())
+    assert "resume_path: null" in (second / "config.yaml").read_text()
+    (first / "best_model" / "best_model.safetensors").unlink()
+    with pytest.raises(ConfigError, match="has trained all its 1 epochs"):
+        train(scenes, tmp_path / "third", "Train.epochs_iters=1", f"Train.resume_path={first}")
+
+
+def test_a_limited_validation_spreads_over_the_data(scenes: Path) -> None:
+    from eyas.data import load_dataset
+    from eyas.train.trainer import _spread
+
+    data = load_dataset(scenes, "val")
+    assert [s.image_id for s in _spread(data, 2).samples] == [data.samples[0].image_id, data.samples[2].image_id]
+    assert _spread(data, None) is data and _spread(data, 99) is data

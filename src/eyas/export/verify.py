@@ -1,6 +1,6 @@
 """Proof that an exported network predicts what the trained one does: the same pictures through both, compared."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,8 @@ class Difference:
     """Largest difference of any box side (pixels of the image) and any score, over `pairs` matched detections.
 
     `unmatched` detections, of either side, have no partner of their class that overlaps them; their highest score is
-    `unmatched_score`.
+    `unmatched_score`. `raw_score` and `raw_box` (pixels of the network's input) are the largest differences of the raw
+    outputs over all anchors: they say something also where nothing is detected.
     """
 
     box: float
@@ -22,6 +23,8 @@ class Difference:
     pairs: int
     unmatched: int
     unmatched_score: float
+    raw_score: float = 0.0
+    raw_box: float = 0.0
 
 
 def compare(expected: Sequence[Detections], got: Sequence[Detections]) -> Difference:
@@ -35,6 +38,15 @@ def compare(expected: Sequence[Detections], got: Sequence[Detections]) -> Differ
         boxes += np.abs(one.boxes_xyxy[matched] - other.boxes_xyxy[partner[matched]]).max(1, initial=0).tolist()
         scores += np.abs(one.scores[matched] - other.scores[partner[matched]]).tolist()
     return Difference(max(boxes), max(scores), pairs, len(alone) - 1, max(alone))
+
+
+def compare_raw(
+    expected: Mapping[str, NDArray[np.float32]], got: Mapping[str, NDArray[np.float32]], strides: NDArray[np.float32]
+) -> tuple[float, float]:
+    """Largest difference of the scores, and of the distances in pixels; `strides` [L] of the anchors."""
+    score = float(np.abs(expected["scores"] - got["scores"]).max())
+    box = float((np.abs(expected["distances"] - got["distances"]).max(-1) * strides).max())
+    return score, box
 
 
 def _partners(one: Detections, other: Detections) -> NDArray[np.int64]:

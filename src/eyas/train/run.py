@@ -50,7 +50,9 @@ def run(config: ModuleConfig) -> Path:
         bundle = (output / BEST).parent / "inference"
         if ranks.first:
             output.mkdir(parents=True, exist_ok=True)
-            write_resolved(config, output / "config.yaml")
+            # Repeating a run starts it anew, so the file does not say where this one went on.
+            again = config.model_copy(update={"train": config.train.model_copy(update={"resume_path": None})})
+            write_resolved(again, output / "config.yaml")
         state = trainer.train()
         if ranks.first:
             export_bundle(output / BEST, bundle, config.export, val_data)

@@ -10,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from eyas.bundle import Manifest
 from eyas.data.sample import Dataset
+from eyas.errors import ConfigError
 from eyas.metrics.detection import DetectionMetrics
 from eyas.models.backend import in_channels_last
 from eyas.models.files import read_tensors, save_tensors
@@ -30,9 +31,6 @@ BEST = Path("best_model") / "best_model.safetensors"
 CACHE_BYTES = 2_000_000_000
 """Decoded images are kept in memory where all of them, for every worker, fit into this."""
 
-AUTO_LR_BATCH = 8
-"""`Train.learning_rate` of the shipped recipes is meant for this many images a step; see `Train.auto_lr`."""
-
 
 class Trainer:
     """Puts the parts of one run together; `train` runs the loop."""
@@ -47,7 +45,8 @@ class Trainer:
         ranks: Ranks,
     ) -> None:
         self.train_config, self.output = config.train, Path(config.global_.output)
-        self.manifest, self.val_data, self.ranks = manifest, val_data, ranks
+        self.manifest, self.ranks = manifest, ranks
+        self.val_data = _spread(val_data, config.train.eval_limit)
         self.schedule = Schedule(train_data, config.train)
         pixels = sum(s.width * s.height * 3 for s in train_data.samples) * max(config.train.workers, 1)
         self.images = TrainImages(train_data, config.train, cache=pixels < CACHE_BYTES)
@@ -88,7 +87,8 @@ class Trainer:
 
     def _plan(self, steps: int) -> Plan:
         train = self.train_config
-        scale = train.batch_size * self.ranks.count / AUTO_LR_BATCH if train.auto_lr else 1.0
+        images = train.batch_size * self.ranks.count
+        scale = images / train.lr_batch_size if train.lr_batch_size else 1.0
         last_epoch = train.schedule.cosine_epochs or train.epochs_iters
         return Plan(
             epochs=train.epochs_iters,
@@ -139,7 +139,8 @@ class Trainer:
         save_tensors(self.output / CHECKPOINT, tensors, header)
 
     def _resume(self, path: Path) -> State:
-        file = read_tensors(find_checkpoint(path))
+        checkpoint = find_checkpoint(path)
+        file = read_tensors(checkpoint)
         parts, saved = self.parts, file.state
         load_state(parts.model, file.part("model"), str(path))
         parts.ema.load_state_dict({"step": saved["ema_step"], "tensors": file.part("ema")})
@@ -150,7 +151,27 @@ class Trainer:
             torch.cuda.set_rng_state(file.tensors["rng.cuda"], parts.device)
         run = saved["run"]
         log.info("resuming after epoch %d", run["position"]["epoch"])
-        return State(**{**run, "position": Position(**run["position"])})
+        state = State(**{**run, "position": Position(**run["position"])})
+        return self._with_best(state, checkpoint.parent / BEST)
+
+    def _with_best(self, state: State, earlier: Path) -> State:
+        """`state` with its best weights in this run's output: copied from the `earlier` run where they are missing.
+
+        Where neither has them the next validation counts as the best. Raises ConfigError where none will follow.
+        """
+        own = self.output / BEST
+        if own.is_file():
+            return state
+        if earlier.is_file():
+            file = read_tensors(earlier)
+            save_tensors(own, file.tensors, file.state)
+            return state
+        if state.position.epoch >= self.train_config.epochs_iters:
+            raise ConfigError(
+                f"Train.resume_path: that run has trained all its {state.position.epoch} epochs; its best weights are "
+                f"neither at {earlier} nor at {own}. Expected Train.epochs_iters above {state.position.epoch}."
+            )
+        return replace(state, best_score=-1.0, best_epoch=state.position.epoch)
 
     def _save_best(self, state: State) -> None:
         minutes = round(state.seconds / 60, 1)
@@ -158,6 +179,14 @@ class Trainer:
         manifest = replace(self.manifest, made=made)
         tensors = self.parts.ema.weights()
         save_tensors(self.output / BEST, tensors, {"manifest": manifest.to_dict()})
+
+
+def _spread(data: Dataset, limit: int | None) -> Dataset:
+    """`data`, or `limit` of its images at even distances."""
+    if limit is None or limit >= len(data):
+        return data
+    places = [i * len(data) // limit for i in range(limit)]
+    return replace(data, samples=tuple(data.samples[i] for i in places))
 
 
 def amp_dtype(train: Train, device: torch.device) -> torch.dtype | None:
