@@ -1,7 +1,9 @@
 """Batches are a pure function of (seed, epoch, place): workers, ranks and restarts change nothing about them."""
 
+import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -113,3 +115,17 @@ def test_synthetic_share_is_drawn_into_the_batches(data: Path) -> None:
     examples = [images[draw] for draw in draws]
     assert not images._cache, "only scenes were asked for"
     assert sum(len(e.boxes_xyxy) for e in examples) > 0
+
+
+@pytest.mark.timeout(150)
+def test_a_worker_starts_after_opencv_has_used_its_threads(data: Dataset) -> None:
+    """The threads of OpenCV are asleep when the worker is forked and do not exist in it: it must not wait for them."""
+    image, threads = np.zeros((512, 640), np.float32), cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    try:
+        cv2.GaussianBlur(image, (0, 0), 3)
+        cv2.warpAffine(image, np.eye(2, 3), (900, 900))
+        time.sleep(1)  # until they sleep
+        assert len(batches(data, Position(epoch=2), workers=1)) == 3
+    finally:
+        cv2.setNumThreads(threads)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from eyas.config import load_module_config
 from eyas.data.synthetic import write_dataset
 from eyas.errors import ConfigError, ModelError
 from eyas.models.files import read_tensors
+from eyas.train import trainer
 from eyas.train.checkpoint import CHECKPOINT
 from eyas.train.run import run
 
@@ -112,9 +114,9 @@ def _one_thread() -> dict[str, str]:
 
 def test_two_processes_train_one_model(scenes: Path, tmp_path: Path) -> None:
     options = _command(scenes, tmp_path, "Train.epochs_iters=2", "Train.batch_size=2")[3:]
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [*command, "-m", "eyas", *options], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        [*command, "-m", "eyas", *options], capture_output=True, text=True, timeout=240, env=_one_thread()
     )
     assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads((tmp_path / "train_result.json").read_text())
@@ -123,11 +125,20 @@ def test_two_processes_train_one_model(scenes: Path, tmp_path: Path) -> None:
     assert (tmp_path / "best_model" / "inference" / "model.onnx").is_file()
 
 
-def test_early_stopping(scenes: Path, tmp_path: Path) -> None:
-    """With a learning rate of almost nothing the AP never improves after its first value."""
-    train(scenes, tmp_path, "Train.epochs_iters=9", "Train.learning_rate=1e-12", "Train.early_stop=2")
+def test_early_stopping(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The AP never gets better than after the second epoch: two more evaluations, then the run ends."""
+    scores = iter([0.1, 0.2, 0.2, 0.15, 0.3])
+
+    def scripted(*_: object) -> SimpleNamespace:
+        score = next(scores)
+        return SimpleNamespace(AP=score, to_dict=lambda: {"AP": score, "AP50": score})
+
+    monkeypatch.setattr(trainer, "validate", scripted)
+    train(scenes, tmp_path, "Train.epochs_iters=9", "Train.early_stop=2", "Train.eval_interval=1")
     epochs = [json.loads(line)["epoch"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert max(epochs) == 3
+    assert max(epochs) == 4
+    best = json.loads((tmp_path / "train_result.json").read_text())["models"]["best"]
+    assert (best["score"], best["epoch"]) == (0.2, 2)
 
 
 def test_conflicting_class_count_names_both_numbers(scenes: Path, tmp_path: Path) -> None:

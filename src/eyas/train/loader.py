@@ -222,6 +222,8 @@ def make_loader(images: TrainImages, sampler: RunSampler, workers: int) -> DataL
         collate_fn=collate,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_quiet_worker if workers else None,
+        # Its own generator: a loader draws from the global one when it starts, and a resumed run starts one more.
+        generator=torch.Generator(),
     )
 
 
