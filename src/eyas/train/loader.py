@@ -231,5 +231,6 @@ def _quiet_worker(_: int) -> None:
     """One thread a worker: the cores belong to the training step."""
     import cv2
 
-    cv2.setNumThreads(1)
+    # 0, not 1: OpenCV would stop its threads for 1 and wait forever for those that were not forked.
+    cv2.setNumThreads(0)
     torch.set_num_threads(1)
