@@ -18,8 +18,10 @@ from eyas import Detections
 from eyas.data.synthetic import SCENE_CLASSES, Scene, scene
 from eyas.vision.boxes import iou_matrix
 
-SEED = 3_000_000_006
-"""Training draws its scenes with seeds below 2**31, so this one is never a training image."""
+SEED = 3_000_000_080
+"""Training draws its scenes with seeds below 2**31, so this one is never a training image. It was chosen from 120 such
+scenes because it shows three classes, most objects under 16 px, and most of them found: a picture to look at, not a
+measurement. What the detector reaches on real images stands in its model card."""
 
 MATCH_IOU = 0.5
 
