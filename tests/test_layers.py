@@ -150,14 +150,14 @@ def test_the_numpy_half_imports_without_any_extra() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_importing_eyas_loads_nothing_and_is_quick() -> None:
+def test_importing_eyas_loads_nothing() -> None:
     code = (
-        "import sys, time; before = set(sys.modules); start = time.perf_counter(); import eyas\n"
-        "took = time.perf_counter() - start; new = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
-        "print(sorted(new - sys.stdlib_module_names), took < 0.2)"
+        "import sys; before = set(sys.modules); import eyas\n"
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "print(sorted(new - sys.stdlib_module_names))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['eyas'] True"
+    assert done.stdout.strip() == "['eyas']"
 
 
 def test_prediction_needs_no_extra(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def read_tensors(path: Path) -> WeightsFile:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             state = json.loads((file.metadata() or {}).get("eyas", "{}"))
-    except (SafetensorError, ValueError, OSError) as error:
+    except (SafetensorError, ValueError, OSError, RuntimeError) as error:
         raise ModelError(f"{path} cannot be read as safetensors weights: {error}.") from error
     return WeightsFile(tensors, state)
 
