@@ -10,7 +10,8 @@ demo: $(VENV)/.predict
 	$(BIN)/python scripts/demo.py demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow" -n 2
+	$(BIN)/python -m pytest -m "not slow" -n 2 --ignore=tests/train/test_run.py
+	$(BIN)/python -m pytest -m "not slow" tests/train/test_run.py  # starts, kills and joins processes: on its own
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
