@@ -142,11 +142,3 @@ def anchor_grid(sizes_hw: list[torch.Size], strides: tuple[int, ...]) -> tuple[T
         centres.append(torch.stack([x, y], -1).reshape(-1, 2))
         steps.append(torch.full((height * width, 1), float(stride)))
     return torch.cat(centres), torch.cat(steps)
-
-
-def images_to_input(images: Tensor) -> Tensor:
-    """uint8 images [B,H,W,3] -> float32 [B,3,H,W] in the memory layout of the input (channels last)."""
-    return images.permute(0, 3, 1, 2).float()
-
-
-__all__ = ["HeadOutput", "PPYOLOE", "PPYOLOEConfig", "anchor_grid", "images_to_input"]

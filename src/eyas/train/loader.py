@@ -179,11 +179,12 @@ class TrainImages(Dataset[Example]):
         return Example(self._image(index), sample.boxes_xyxy, sample.class_ids, sample.ignore)
 
     def _image(self, index: int) -> NDArray[np.uint8]:
-        if self._cache is None:
-            return read_image(self.samples.samples[index].path)
-        if index not in self._cache:
-            self._cache[index] = read_image(self.samples.samples[index].path)
-        return self._cache[index]
+        if self._cache is not None and index in self._cache:
+            return self._cache[index]
+        image = read_image(self.samples.samples[index].path)
+        if self._cache is not None:
+            self._cache[index] = image
+        return image
 
 
 def scene_classes(samples: Samples) -> NDArray[np.int64]:

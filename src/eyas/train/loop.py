@@ -48,7 +48,6 @@ class Plan:
     learning_rate: Callable[[int], float]
     clip_norm: float | None
     amp: torch.dtype | None
-    log_interval: int
     eval_interval: int
     save_interval: int
     early_stop: int | None

@@ -102,7 +102,6 @@ class Trainer:
             ),
             clip_norm=train.optimizer.clip_norm,
             amp=amp_dtype(train, self.ranks.device),
-            log_interval=train.log_interval,
             eval_interval=train.eval_interval,
             save_interval=train.save_interval,
             early_stop=train.early_stop,
