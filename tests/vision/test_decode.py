@@ -10,6 +10,7 @@ from eyas.errors import ModelError
 from eyas.vision.decode import HeadSpec, anchor_grid, decode
 
 NETWORK = "PP-YOLOE_plus_SOD-S"
+PICODET = {"score_threshold": 0.025, "nms_top_k": 1000, "keep_top_k": 100, "nms_iou": 0.6}
 SIZES = {"eval320": (320, 320), "evalrect": (256, 320)}
 
 
@@ -51,6 +52,47 @@ def test_boxes_of_all_anchors_of_paddle(case: str, reference: Path) -> None:
     boxes, _, _ = decode({"scores": scores, "distances": distances}, head, SIZES[case], 0.0)[0]
     assert len(boxes) == count
     np.testing.assert_allclose(boxes, expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["ppyoloe", "boxes"])
+def test_detections_of_paddle_picodet(kind: str, reference: Path) -> None:
+    """From its raw boxes, and from its distances, with a stride-64 level of ceil(size / stride) cells."""
+    factors = json.loads((reference / "PP-ShiTuV2_det" / "cases.json").read_text())["cases"]["eval320"]
+    with np.load(reference / "PP-ShiTuV2_det" / "eval320.npz") as stored:
+        scores, boxes = stored["eval320.raw_scores"], stored["eval320.raw_boxes"]
+        images = np.split(stored["eval320.bbox"], np.cumsum(stored["eval320.bbox_num"])[:-1])
+    head = HeadSpec(kind=kind, strides=() if kind == "boxes" else (8, 16, 32, 64), **PICODET)  # type: ignore[arg-type]
+    outputs = {"scores": scores, "boxes": boxes}
+    if kind == "ppyoloe":
+        centres, strides = anchor_grid((320, 320), head.strides)
+        sides = np.concatenate([centres - boxes[..., :2], boxes[..., 2:] - centres], axis=-1)
+        outputs = {"scores": scores, "distances": sides / strides[:, None]}
+    decoded = decode(outputs, head, (320, 320), threshold=0.0)
+    for (found, score, class_ids), expected, (y, x) in zip(decoded, images, factors["scale_factor_yx"], strict=True):
+        np.testing.assert_array_equal(class_ids, expected[:, 0])
+        np.testing.assert_allclose(score, expected[:, 1], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(found / np.array([x, y, x, y]), expected[:, 2:], rtol=0, atol=1e-3)
+
+
+def test_boxes_are_taken_as_they_are() -> None:
+    boxes = np.array([[[-3, 2, 9, 7], [50, 50, 40, 60], [1, 1, 2, 2]]], dtype=np.float32)
+    scores = np.array([[[0.9, 0.6, 0.1], [0.2, 0.7, 0.1]]], dtype=np.float32)
+    found = decode({"scores": scores, "boxes": boxes}, HeadSpec(kind="boxes", strides=()), (64, 64), 0.5)
+    (got, score, class_ids) = found[0]
+    np.testing.assert_array_equal(got, boxes[0, [0, 1, 1]])
+    np.testing.assert_array_equal(score, np.float32([0.9, 0.7, 0.6]))
+    assert class_ids.tolist() == [0, 1, 0]
+
+
+def test_boxes_that_do_not_fit_the_scores_are_named() -> None:
+    head = HeadSpec(kind="boxes", strides=())
+    scores, boxes = np.zeros((1, 2, 84), np.float32), np.zeros((1, 83, 4), np.float32)
+    with pytest.raises(ModelError, match=r"got \[1, 2, 84\] and \[1, 83, 4\]"):
+        decode({"scores": scores, "boxes": boxes}, head, (64, 64), 0.5)
+    with pytest.raises(ModelError, match="no output 'boxes', which a boxes head needs. It gives: scores"):
+        decode({"scores": scores}, head, (64, 64), 0.5)
+    with pytest.raises(ModelError, match="NaN or infinity"):
+        decode({"scores": scores[..., :83], "boxes": np.full_like(boxes, np.inf)}, head, (64, 64), 0.5)
 
 
 def test_anchor_centres_row_after_row_level_after_level() -> None:
@@ -115,6 +157,7 @@ def test_nan_is_an_error() -> None:
 def test_head_to_dict_and_back() -> None:
     head = HeadSpec(strides=(16, 4), score_threshold=0.05, nms_top_k=7, keep_top_k=-1, nms_iou=0.5)
     assert HeadSpec.from_dict(head.to_dict()) == head
+    assert HeadSpec.from_dict(HeadSpec(kind="boxes", strides=()).to_dict()).strides == ()
 
 
 @pytest.mark.parametrize(
@@ -122,6 +165,7 @@ def test_head_to_dict_and_back() -> None:
     [
         ({"kind": "ppyolo"}, r"head\.kind 'ppyolo' is unknown\. Did you mean 'ppyoloe'\?"),
         ({"strides": []}, r"head\.strides must be one or more positive numbers"),
+        ({"kind": "boxes"}, r"head\.strides must be empty for a boxes head, got \[32, 16, 8\]"),
         ({"strides": [8.5]}, r"head\.strides: expected a list of whole numbers, got \[8\.5\]"),
         ({"nms_iou": 0}, r"head\.nms_iou must be above 0"),
         ({"score_threshold": 1}, r"head\.score_threshold must be at least 0 and below 1"),

@@ -21,7 +21,8 @@ Decoded = tuple[Boxes, Floats, Ints]
 class HeadSpec:
     """What is needed to read the outputs of a head; the defaults are those of PP-YOLOE SOD (PaddleDetection).
 
-    `strides` are in the order of the outputs. No box with a score of `score_threshold` or less is ever returned.
+    `strides` are in the order of the outputs; a `boxes` head has no anchors and hence none.
+    No box with a score of `score_threshold` or less is ever returned.
     `nms_top_k` candidates a class enter the suppression, `keep_top_k` boxes an image leave it; -1 means all.
     """
 
@@ -35,7 +36,10 @@ class HeadSpec:
     def __post_init__(self) -> None:
         if self.kind not in DECODERS:
             raise ModelError(f"head.kind {self.kind!r} is unknown. {did_you_mean(self.kind, DECODERS)}")
-        if not self.strides or min(self.strides) < 1:
+        if self.kind == "boxes":
+            if self.strides:
+                raise ModelError(f"head.strides must be empty for a boxes head, got {list(self.strides)}.")
+        elif not self.strides or min(self.strides) < 1:
             raise ModelError(f"head.strides must be one or more positive numbers, got {list(self.strides)}.")
         if not 0 < self.nms_iou <= 1:
             raise ModelError(f"head.nms_iou must be above 0 and at most 1, got {self.nms_iou}.")
@@ -85,45 +89,73 @@ def decode(
 def decode_ppyoloe(
     outputs: Mapping[str, NDArray[np.float32]], head: HeadSpec, size_hw: tuple[int, int], threshold: float
 ) -> list[Decoded]:
-    """PP-YOLOE: `scores` [B, C, L] after the sigmoid, `distances` [B, L, 4] left, top, right, bottom in strides.
+    """PP-YOLOE and PicoDet: `scores` [B, C, L] after the sigmoid, `distances` [B, L, 4] to the four edges in strides.
 
-    A box is the centre of its anchor -/+ distance * stride (PaddleDetection, ppyoloe_head.py, batch_distance2bbox).
+    Edges are in the order left, top, right, bottom.  A box is the centre of its anchor -/+ distance * stride
+    (PaddleDetection, ppyoloe_head.py, batch_distance2bbox).
     """
-    scores, distances = _checked(outputs, head, size_hw)
+    scores, distances = _outputs(outputs, head, "distances")
     centres, strides = anchor_grid(size_hw, head.strides)
-    rule = NmsRule(threshold, head.nms_iou, head.nms_top_k, head.keep_top_k)
-    found = []
-    for image_scores, image_distances in zip(scores, distances, strict=True):
-        # Most anchors of most images score too low in every class; their boxes are never computed.
-        used = np.flatnonzero(image_scores.max(axis=0) > np.float32(threshold))
-        near, reach = centres[used], image_distances[used] * strides[used, None]
-        boxes = np.concatenate([near - reach[:, :2], near + reach[:, 2:]], axis=1)
-        candidates = np.ascontiguousarray(image_scores[:, used])
-        class_ids, anchors = multiclass_nms(boxes, candidates, rule)
-        found.append((boxes[anchors], candidates[class_ids, anchors], class_ids))
-    return found
-
-
-def _checked(
-    outputs: Mapping[str, NDArray[np.float32]], head: HeadSpec, size_hw: tuple[int, int]
-) -> tuple[Floats, Floats]:
-    missing = [name for name in ("scores", "distances") if name not in outputs]
-    if missing:
-        raise ModelError(
-            f"The network gives no output {missing[0]!r}, which a {head.kind} head needs. "
-            f"It gives: {', '.join(outputs)}."
-        )
-    scores, distances = outputs["scores"], outputs["distances"]
-    count = len(anchor_grid(size_hw, head.strides)[0])
+    count = len(centres)
     if scores.ndim != 3 or scores.shape[2] != count or distances.shape != (len(scores), count, 4):
         raise ModelError(
             f"The network's outputs do not fit an input of {size_hw[0]} x {size_hw[1]} (height x width) and strides "
             f"{list(head.strides)}, which give {count} anchors: expected scores [B, C, {count}] and distances "
             f"[B, {count}, 4], got {list(scores.shape)} and {list(distances.shape)}."
         )
-    if not (np.isfinite(scores).all() and np.isfinite(distances).all()):
+    found = []
+    for image_scores, image_distances in zip(scores, distances, strict=True):
+        used = _above(image_scores, threshold)
+        near, reach = centres[used], image_distances[used] * strides[used, None]
+        boxes = np.concatenate([near - reach[:, :2], near + reach[:, 2:]], axis=1)
+        found.append(_suppressed(boxes, image_scores[:, used], head, threshold))
+    return found
+
+
+def decode_boxes(
+    outputs: Mapping[str, NDArray[np.float32]], head: HeadSpec, size_hw: tuple[int, int], threshold: float
+) -> list[Decoded]:
+    """Networks that place their boxes themselves: `scores` [B, C, L], `boxes` [B, L, 4] in pixels of the input.
+
+    Those translated from Paddle's inference graphs do, when cut off before the suppression.
+    """
+    scores, boxes = _outputs(outputs, head, "boxes")
+    if scores.ndim != 3 or boxes.shape != (len(scores), scores.shape[2], 4):
+        raise ModelError(
+            "The network's outputs do not fit each other: expected scores [B, C, L] and boxes [B, L, 4], "
+            f"got {list(scores.shape)} and {list(boxes.shape)}."
+        )
+    found = []
+    for image_scores, image_boxes in zip(scores, boxes, strict=True):
+        used = _above(image_scores, threshold)
+        found.append(_suppressed(image_boxes[used], image_scores[:, used], head, threshold))
+    return found
+
+
+def _above(scores: Floats, threshold: float) -> Ints:
+    """The anchors of `scores` [C, L] with a class above `threshold`: few, so the boxes of the rest are never made."""
+    return np.flatnonzero(scores.max(axis=0) > np.float32(threshold))
+
+
+def _suppressed(boxes: Boxes, scores: Floats, head: HeadSpec, threshold: float) -> Decoded:
+    rule = NmsRule(threshold, head.nms_iou, head.nms_top_k, head.keep_top_k)
+    candidates = np.ascontiguousarray(scores)
+    class_ids, anchors = multiclass_nms(boxes, candidates, rule)
+    return boxes[anchors], candidates[class_ids, anchors], class_ids
+
+
+def _outputs(outputs: Mapping[str, NDArray[np.float32]], head: HeadSpec, places: str) -> tuple[Floats, Floats]:
+    """The arrays `scores` and `places`, both there and finite."""
+    missing = [name for name in ("scores", places) if name not in outputs]
+    if missing:
+        raise ModelError(
+            f"The network gives no output {missing[0]!r}, which a {head.kind} head needs. "
+            f"It gives: {', '.join(outputs)}."
+        )
+    scores, values = outputs["scores"], outputs[places]
+    if not (np.isfinite(scores).all() and np.isfinite(values).all()):
         raise ModelError("The network's outputs hold NaN or infinity. Its weights are broken, or its input was.")
-    return scores, distances
+    return scores, values
 
 
 @lru_cache(maxsize=32)
@@ -147,4 +179,4 @@ def anchor_grid(size_hw: tuple[int, int], strides: tuple[int, ...]) -> tuple[Flo
 
 Decoder = Callable[[Mapping[str, NDArray[np.float32]], HeadSpec, tuple[int, int], float], list[Decoded]]
 
-DECODERS: dict[str, Decoder] = {"ppyoloe": decode_ppyoloe}
+DECODERS: dict[str, Decoder] = {"ppyoloe": decode_ppyoloe, "boxes": decode_boxes}
