@@ -1,7 +1,9 @@
 """State-dict names of the published weights, and strict loading.
 
 Published (Paddle) names differ from ours in two ways: BatchNorm statistics are called `_mean` and `_variance`, and
-linear weights are stored [in, out] where torch has [out, in].
+linear weights are stored [in, out] where torch has [out, in]. In all published networks a linear weight is what is
+called `weight` and has two dimensions. Files of PP-LCNetV2 also hold, beside the parallel depthwise kernels, a merged
+one (`dw_conv.weight`, `dw_conv.bias`) which the published code overwrites before it is first used. Ours leaves it out.
 """
 
 from collections.abc import Mapping
@@ -14,28 +16,29 @@ from torch import Tensor, nn
 from eyas.errors import ModelError
 
 _SUFFIXES = {"._mean": ".running_mean", "._variance": ".running_var"}
-_LINEAR = ("in_proj_weight", "out_proj.weight", "linear1.weight", "linear2.weight")
 
 
 def from_published(arrays: Mapping[str, NDArray[np.float32]]) -> dict[str, Tensor]:
     """Published names and layouts -> ours."""
     state = {}
     for name, array in arrays.items():
+        if _is_overwritten(name, arrays):
+            continue
         for theirs, ours in _SUFFIXES.items():
             name = name.removesuffix(theirs) + ours if name.endswith(theirs) else name
-        value = array.T if name.endswith(_LINEAR) else array
+        value = array.T if _is_linear(name, array) else array
         state[name] = torch.from_numpy(np.array(value, dtype=np.float32, order="C"))
     return state
 
 
 def to_published(state: Mapping[str, Tensor]) -> dict[str, NDArray[np.float32]]:
-    """Our names and layouts -> the published ones; the exact inverse of `from_published`."""
+    """Our names and layouts -> the published ones; `from_published` gives back exactly `state`, less step counters."""
     arrays = {}
     for name, value in state.items():
         if name.endswith("num_batches_tracked"):
             continue
         array = value.detach().cpu().float().numpy()
-        array = array.T if name.endswith(_LINEAR) else array
+        array = array.T if _is_linear(name, array) else array
         for theirs, ours in _SUFFIXES.items():
             name = name.removesuffix(ours) + theirs if name.endswith(ours) else name
         arrays[name] = np.ascontiguousarray(array)
@@ -69,3 +72,13 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> No
 def load_published(model: nn.Module, arrays: Mapping[str, NDArray[np.float32]], source: str = "the array") -> None:
     """Load weights in published names and layouts; see `load_state`."""
     load_state(model, from_published(arrays), source)
+
+
+def _is_linear(name: str, array: NDArray[np.float32]) -> bool:
+    return array.ndim == 2 and name.endswith("weight")
+
+
+def _is_overwritten(name: str, arrays: Mapping[str, NDArray[np.float32]]) -> bool:
+    """Whether `name` is the merged kernel of a block whose parallel kernels are there too."""
+    block, found, _ = name.rpartition("dw_conv.")
+    return bool(found) and f"{block}dw_conv_list.0.conv.weight" in arrays
