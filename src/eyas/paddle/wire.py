@@ -2,6 +2,7 @@
 
 The format (https://protobuf.dev/programming-guides/encoding): a message is a sequence of fields; a field is a varint
 `number << 3 | kind`, then a varint (kind 0), 8 bytes (1), a varint length and that many bytes (2), or 4 bytes (5).
+An inner message is opened when the reader asks for it, so no file can nest deeper than the reader does.
 """
 
 import struct
@@ -9,21 +10,124 @@ from collections.abc import Iterable
 
 from eyas.errors import ModelError
 
-Fields = dict[int, list[int | memoryview]]
 Chunks = list[bytes | memoryview]
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+_KINDS = {VARINT: "a whole number", FIXED64: "a double", BYTES: "bytes", FIXED32: "a float"}
 _MASK = (1 << 64) - 1
 
 
-class Wire:
-    """The fields of one message, by number.
+class Message:
+    """The fields of one message.
 
-    `where` is what the message is, for the ModelError that every method raises where the bytes do not fit.
+    `where` is what the message is, for the ModelError that is raised where the bytes are not a message or a field is of
+    another kind than asked.  A field that stands twice counts with its last value, one that is absent is None or [].
     """
 
     def __init__(self, data: memoryview, where: str) -> None:
-        raise NotImplementedError
+        self.where = where
+        self._fields: dict[int, list[tuple[int, int | memoryview]]] = {}
+        at = 0
+        while at < len(data):
+            key, at = _varint(data, at, where)
+            kind = key & 7
+            if kind == VARINT:
+                value, at = _varint(data, at, where)
+                self._fields.setdefault(key >> 3, []).append((kind, value))
+                continue
+            if kind not in _KINDS:
+                raise ModelError(f"{where}: byte {at - 1} starts a field of the unknown kind {kind}. {_DAMAGED}")
+            size, at = _varint(data, at, where) if kind == BYTES else (8 if kind == FIXED64 else 4, at)
+            if size > len(data) - at:
+                raise ModelError(
+                    f"{where}: the field at byte {at} has {size} bytes, {len(data) - at} are left. {_DAMAGED}"
+                )
+            self._fields.setdefault(key >> 3, []).append((kind, data[at : at + size]))
+            at += size
+
+    def whole(self, number: int) -> int | None:
+        """A whole number, int32 or int64."""
+        return next(reversed(self.wholes(number)), None)
+
+    def wholes(self, number: int) -> list[int]:
+        """Repeated whole numbers, packed or not."""
+        result = []
+        for kind, value in self._fields.get(number, ()):
+            if isinstance(value, int):
+                result.append(_signed(value))
+            elif kind == BYTES:
+                at = 0
+                while at < len(value):
+                    item, at = _varint(value, at, self.where)
+                    result.append(_signed(item))
+            else:
+                raise self._wrong(number, VARINT, kind)
+        return result
+
+    def reals(self, number: int) -> list[float]:
+        """Repeated floats, packed or not."""
+        return self._fixed(number, FIXED32, struct.Struct("<f"))
+
+    def doubles(self, number: int) -> list[float]:
+        """Repeated doubles, packed or not."""
+        return self._fixed(number, FIXED64, struct.Struct("<d"))
+
+    def _fixed(self, number: int, expected: int, code: struct.Struct) -> list[float]:
+        result: list[float] = []
+        for kind, value in self._fields.get(number, ()):
+            if isinstance(value, int) or kind not in (expected, BYTES) or len(value) % code.size:
+                raise self._wrong(number, expected, kind)
+            result += (item[0] for item in code.iter_unpack(value))
+        return result
+
+    def texts(self, number: int) -> list[str]:
+        """Repeated texts."""
+        try:
+            return [str(part, "utf-8") for part in self.parts(number)]
+        except UnicodeDecodeError as error:
+            raise ModelError(f"{self.where}: field {number} must be UTF-8 text: {error.reason}. {_DAMAGED}") from error
+
+    def text(self, number: int) -> str | None:
+        """A text."""
+        return next(reversed(self.texts(number)), None)
+
+    def messages(self, number: int, where: str) -> list["Message"]:
+        """Repeated messages; the one at index i is called `where[i]` in errors."""
+        return [Message(part, f"{self.where}, {where}[{index}]") for index, part in enumerate(self.parts(number))]
+
+    def parts(self, number: int) -> list[memoryview]:
+        """Repeated bytes, as views of the data."""
+        result = []
+        for kind, value in self._fields.get(number, ()):
+            if kind != BYTES or isinstance(value, int):
+                raise self._wrong(number, BYTES, kind)
+            result.append(value)
+        return result
+
+    def _wrong(self, number: int, expected: int, got: int) -> ModelError:
+        return ModelError(
+            f"{self.where}: field {number} must hold {_KINDS[expected]}, it holds {_KINDS[got]}. {_DAMAGED}"
+        )
+
+
+_DAMAGED = "The file is damaged or of another format."
+
+
+def _varint(data: memoryview, at: int, where: str) -> tuple[int, int]:
+    value = shift = 0
+    start = at
+    while at < len(data) and shift < 70:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & _MASK, at
+        shift += 7
+    raise ModelError(f"{where}: the whole number at byte {start} does not end. {_DAMAGED}")
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value
 
 
 def varint(value: int) -> bytes:
