@@ -11,7 +11,7 @@ class Fusable(Protocol):
     """A part of a network that knows a shorter form of itself for evaluation."""
 
     def fused(self) -> nn.Module:
-        """The shorter form; it may share weights with this part."""
+        """The shorter form; it may share parts with this one, and they may be `Fusable` too."""
 
 
 def fuse(model: nn.Module) -> nn.Module:
@@ -37,7 +37,7 @@ def conv_like(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
 
 def _replaced(module: nn.Module) -> nn.Module:
     if isinstance(module, Fusable):
-        return module.fused()
+        module = module.fused()
     for name, child in list(module.named_children()):
         setattr(module, name, _replaced(child))
     return module

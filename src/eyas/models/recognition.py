@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eyas.models.blocks import BatchNorm2d
-from eyas.models.fuse import fuse
 from eyas.models.lcnetv2 import LCNetConfig, PPLCNetV2
 from eyas.models.vit import ViT, ViTConfig
 
@@ -106,8 +105,8 @@ class FeatureNet(nn.Module):
         return features, self.head(features, labels)
 
     def fused(self) -> nn.Module:
-        """The network without its class layer, which prediction does not use, and with every convolution fused."""
-        return nn.Sequential(fuse(self.backbone), fuse(self.neck))
+        """The network without its class layer, which prediction does not use."""
+        return nn.Sequential(self.backbone, self.neck)
 
 
 def lcnet_features(config: LCNetConfig, num_classes: int) -> FeatureNet:
