@@ -4,11 +4,12 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eyas.bundle import Bundle, Manifest
+from eyas.bundle import Bundle, EmbeddingManifest, Manifest
 from eyas.vision.decode import HeadSpec, anchor_grid
 from eyas.vision.preprocess import Preprocess
 
@@ -57,11 +58,36 @@ def picture(class_id: int, green: int, size_hw: tuple[int, int] = (64, 64)) -> N
     return np.full((*size_hw, 3), (class_id, green, 0), dtype=np.uint8)
 
 
+def embedding_manifest(size_hw: tuple[int, int] = (64, 64), width: int = 3, **changes: object) -> EmbeddingManifest:
+    """A manifest for a `FakeFeatures` or the network of `write_feature_onnx`."""
+    values: dict[str, object] = {"model": "FakeFeatures", "width": width, "preprocess": Preprocess(size_hw)}
+    return EmbeddingManifest(**{**values, **changes})  # type: ignore[arg-type]
+
+
+class FakeFeatures:
+    """A feature network that gives the first pixel of each image: red, green, blue."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        """`features` [B, 3] as a network gives them."""
+        (images,) = inputs.values()
+        self.batches.append(len(images))
+        return {"features": images[:, :, 0, 0].copy()}
+
+
 def write_onnx(
-    path: Path, size_hw: tuple[int, int], names: tuple[str, ...] = NAMES, strides: tuple[int, ...] = (32, 16, 8)
+    path: Path,
+    size_hw: tuple[int, int],
+    names: tuple[str, ...] = NAMES,
+    strides: tuple[int, ...] = (32, 16, 8),
+    second: str = "distances",
 ) -> None:
-    """A tiny convolutional network with random weights, the outputs of a detector and an open batch size."""
-    import onnx
+    """A tiny convolutional network with random weights, the outputs of a detector and an open batch size.
+
+    Its outputs are `scores` and the `second` one: `distances`, or the `boxes` that they mean.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
     rng = np.random.default_rng(0)
@@ -94,17 +120,48 @@ def write_onnx(
         helper.make_node("Softplus", ["sides"], ["positive"]),
         helper.make_node("Transpose", ["positive"], ["distances"], perm=[0, 2, 1]),
     ]
-    count = sum((size_hw[0] // s) * (size_hw[1] // s) for s in strides)
+    centres, reach = anchor_grid(size_hw, strides)
+    nodes += [
+        helper.make_node("Mul", ["distances", weight("strides", reach[:, None])], ["pixels"]),
+        helper.make_node("Split", ["pixels", weight("halves", np.array([2, 2]))], ["before", "after"], axis=2),
+        helper.make_node("Sub", [weight("centres", centres), "before"], ["top_left"]),
+        helper.make_node("Add", ["centres", "after"], ["bottom_right"]),
+        helper.make_node("Concat", ["top_left", "bottom_right"], ["boxes"], axis=2),
+    ]
+    count = len(centres)
     graph = helper.make_graph(
         nodes,
         "tiny",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, *size_hw])],
         [
             helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", len(names), count]),
-            helper.make_tensor_value_info("distances", TensorProto.FLOAT, ["batch", count, 4]),
+            helper.make_tensor_value_info(second, TensorProto.FLOAT, ["batch", count, 4]),
         ],
         weights,
     )
+    _save(graph, path)
+
+
+def write_feature_onnx(path: Path, size_hw: tuple[int, int], width: int) -> None:
+    """A tiny convolutional network with random weights that gives `features` [B, width], with an open batch size."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    kernel = np.random.default_rng(1).normal(0, 0.02, (width, 3, 8, 8)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["image", "kernel"], ["map"], strides=[8, 8]),
+        helper.make_node("Relu", ["map"], ["rectified"]),
+        helper.make_node("GlobalAveragePool", ["rectified"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["features"]),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, *size_hw])
+    features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", width])
+    _save(helper.make_graph(nodes, "tiny", [image], [features], [numpy_helper.from_array(kernel, "kernel")]), path)
+
+
+def _save(graph: Any, path: Path) -> None:
+    import onnx
+    from onnx import helper
+
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
@@ -115,3 +172,12 @@ def tiny_bundle(folder: Path, size_hw: tuple[int, int] = (64, 96), **changes: ob
     network = folder / "tiny.onnx"
     write_onnx(network, size_hw)
     return Bundle.create(folder / "bundle", manifest(size_hw, **changes), {"model.onnx": network})
+
+
+def tiny_feature_bundle(
+    folder: Path, size_hw: tuple[int, int] = (32, 48), width: int = 16, **changes: object
+) -> Bundle:
+    """A bundle of the network of `write_feature_onnx` in `folder`/features."""
+    network = folder / "features.onnx"
+    write_feature_onnx(network, size_hw, width)
+    return Bundle.create(folder / "features", embedding_manifest(size_hw, width, **changes), {"model.onnx": network})

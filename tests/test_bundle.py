@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fakes import manifest
+from tests.fakes import embedding_manifest, manifest
 
-from eyas.bundle import Bundle, Manifest
+from eyas.bundle import Bundle, EmbeddingManifest, Manifest, manifest_from_dict, need_task
 from eyas.errors import ModelError
+from eyas.store import resolve_model
 from eyas.vision.decode import HeadSpec
 from eyas.vision.preprocess import Preprocess
 
@@ -93,7 +94,9 @@ def test_another_format_version_is_refused_before_its_keys(tmp_path: Path, netwo
         ({"names": ["a", 1]}, r"names: expected a list of texts"),
         ({"names": []}, r"names: expected at least one class name"),
         ({"source_ids": [1]}, r"source_ids: expected 3, one for each name, got 1"),
-        ({"task": "poetry"}, r"task: expected one of detection, got 'poetry'"),
+        ({"task": "poetry"}, r"task: expected one of detection, embedding, got 'poetry'"),
+        ({"task": ["detection"]}, r"task: expected one of detection, embedding, got \['detection'\]"),
+        ({"task": "embedding"}, r"head: unknown key"),
         ({"files": {"../x": "00"}}, r"files: expected plain file names inside the bundle, got '\.\./x'"),
         ({"files": {"model.onnx": 5}}, r"files\.model\.onnx: expected a text, got 5"),
         ({"files": {}}, r"files: model\.onnx is missing"),
@@ -145,3 +148,60 @@ def test_a_failed_creation_leaves_nothing(tmp_path: Path, network: Path) -> None
 def test_to_dict_is_plain_and_from_dict_reads_it() -> None:
     described = manifest(made={"a": [1, 2]})
     assert Manifest.from_dict(json.loads(json.dumps(described.to_dict()))) == described
+
+
+def test_a_bundle_of_a_feature_model(tmp_path: Path, network: Path) -> None:
+    described = embedding_manifest((224, 224), 512, model="PP-ShiTuV2_rec", input_name="x", made={"by": "test"})
+    created = Bundle.create(tmp_path / "b", described, {"model.onnx": network})
+    opened = Bundle.open(tmp_path / "b")
+    assert opened == created
+    assert replace(opened.manifest, files={}) == described
+    written = json.loads((tmp_path / "b" / "bundle.json").read_text())
+    assert (written["task"], written["width"], written["outputs"]) == ("embedding", 512, ["features"])
+    assert not {"head", "names", "source_ids", "threshold"} & set(written)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"width": 0}, r"width: expected 1 or more, the length of a feature, got 0"),
+        ({"width": 512.0}, r"width: expected a whole number, got 512\.0"),
+        ({"outputs": ["features", "logits"]}, r"outputs: expected one, the features, got \['features', 'logits'\]"),
+        ({"threshold": 0.5}, r"threshold: unknown key"),
+        ({"task": "detection"}, r"width: unknown key"),
+        ({"files": {"a/b": "00"}}, r"files: expected plain file names"),
+    ],
+)
+def test_wrong_manifests_of_feature_models(
+    tmp_path: Path, network: Path, changes: dict[str, Any], message: str
+) -> None:
+    bundle = Bundle.create(tmp_path / "b", embedding_manifest(), {"model.onnx": network})
+    edit(bundle, **changes)
+    with pytest.raises(ModelError, match=r"bundle\.json: " + message):
+        Bundle.open(bundle.path)
+
+
+def test_the_task_says_which_manifest_it_is() -> None:
+    for described in (manifest(), embedding_manifest()):
+        assert manifest_from_dict(json.loads(json.dumps(described.to_dict()))) == described
+    with pytest.raises(ModelError, match=r"task: expected one of detection, got 'embedding'"):
+        Manifest.from_dict(embedding_manifest().to_dict())
+    assert need_task(manifest(), Manifest) == manifest()
+    with pytest.raises(ModelError, match="The model Fake is for detection, and one for embedding is needed here"):
+        need_task(manifest(), EmbeddingManifest)
+
+
+def test_a_bundle_without_a_task_is_told_so(tmp_path: Path, network: Path) -> None:
+    bundle = Bundle.create(tmp_path / "b", manifest(), {"model.onnx": network})
+    path = bundle.path / "bundle.json"
+    path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "task"}))
+    with pytest.raises(ModelError, match=r"bundle\.json: task: missing"):
+        Bundle.open(bundle.path)
+
+
+def test_the_built_in_bundle_is_what_is_written_today() -> None:
+    """Its file has every key in the order of `to_dict`, and its network the checksum."""
+    path = resolve_model(None, None)
+    bundle = Bundle.open(path)
+    assert isinstance(bundle.manifest, Manifest)
+    assert (path / "bundle.json").read_text() == json.dumps(bundle.manifest.to_dict(), indent=2) + "\n"

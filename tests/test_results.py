@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from eyas.errors import ConfigError, InputError
-from eyas.results import Detections
+from eyas.results import Detections, Features
 from eyas.saving import array_stem, safe_relative, safe_stem, suffix_of, write_atomically
 
 NAMES = ("pedestrian", "car", "行人")
@@ -232,6 +232,77 @@ def test_paddlex_own_json_round_trips(shared_data: Path) -> None:
     assert list(data) == list(res) and data["input_path"] == res["input_path"]
     by_score = sorted(data["boxes"], key=lambda box: -box["score"])
     assert res["boxes"] == by_score and len(by_score) > 10
+
+
+def features(**source) -> Features:
+    result = Features(np.array([0.6, 0.0, -0.8], np.float32))
+    return result.with_source(**{"input_path": "photos/a.jpg"} | source)
+
+
+def test_features_are_a_mapping_with_an_array_and_json_with_a_list() -> None:
+    res = features(page_index=2)
+    assert list(res) == ["input_path", "page_index", "feature"] and len(res) == 3
+    assert (res["input_path"], res["page_index"]) == ("photos/a.jpg", 2)
+    assert res["feature"].dtype == np.float32 and res["feature"].shape == (3,)
+    numbers = [float(np.float32(0.6)), 0.0, float(np.float32(-0.8))]
+    assert res.json == {"res": {"input_path": "photos/a.jpg", "page_index": 2, "feature": numbers}}
+    assert [type(number) for number in res.to_dict()["feature"]] == [float] * 3
+    assert res.str == repr(res.json) and "\n" not in res.str and "array" not in res.str
+    assert repr(res) == "Features(3 numbers, input_path='photos/a.jpg', page_index=2)"
+    image = np.zeros((4, 4, 3), np.uint8)
+    image[..., 0] = 200  # red
+    assert features(image=image)["input_img"][0, 0].tolist() == [0, 0, 200]
+    with pytest.raises(KeyError):
+        res["boxes"]
+
+
+def test_features_are_equal_where_source_and_numbers_are() -> None:
+    assert features() == features()
+    assert features() != features(input_path="b.jpg")
+    assert features() != Features([0.6, 0.0, 0.8]).with_source("photos/a.jpg")
+    assert features() != two_boxes()
+
+
+def test_features_are_printed_and_saved_as_json_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    res = features()
+    res.print()
+    assert json.loads(capsys.readouterr().out) == res.json
+    res.print(format_json=False)
+    assert capsys.readouterr().out == res.str + "\n"
+    res.save_to_json(tmp_path / "deep" / "x.json", indent=None)
+    assert json.loads((tmp_path / "deep" / "x.json").read_text()) == res.to_dict()
+    res.save_all(tmp_path / "all")
+    assert [path.name for path in (tmp_path / "all").iterdir()] == ["a_res.json"]
+    features(input_path=None).save_to_json(tmp_path / "array")
+    assert len(list((tmp_path / "array").glob("*_res.json"))) == 1
+    assert not hasattr(res, "save_to_img") and not hasattr(res, "img")
+
+
+@pytest.mark.parametrize(
+    ("feature", "message"),
+    [
+        ([[1.0, 2.0]], r"feature must have the shape \[D\], got \[1, 2\]"),
+        ([], r"feature must have the shape \[D\], got \[0\]"),
+        ([1.0, np.nan], "must be finite numbers"),
+    ],
+)
+def test_what_is_no_feature_is_refused(feature, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Features(np.array(feature))
+
+
+@pytest.mark.parametrize("model", ["PP-ShiTuV2_rec", "PP-ShiTuV2_rec_CLIP_vit_base", "PP-ShiTuV2_rec_CLIP_vit_large"])
+def test_the_json_of_features_is_paddlex_own(shared_data: Path, model: str) -> None:
+    """Its version 3.7.2 has the feature as a batch of one, [1, 512], where its documentation says [512]."""
+    folder = shared_data.parent / "reference/paddlex_outputs" / model
+    if not folder.is_dir():
+        pytest.skip(f"PaddleX's own result is not at {folder}")
+    (path,) = folder.glob("*.json")
+    data = json.loads(path.read_text(encoding="utf-8"))
+    (feature,) = data["feature"]
+    res = Features(np.array(feature)).with_source(data["input_path"])
+    assert res.to_dict() == {**data, "feature": feature} and list(res) == list(data)
+    assert len(res.feature) == 512 and np.linalg.norm(res.feature) == pytest.approx(1)
 
 
 @st.composite

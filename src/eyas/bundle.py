@@ -8,10 +8,11 @@ import hashlib
 import json
 import shutil
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self, TypeVar
 
 from eyas.errors import ModelError
 from eyas.fields import Fields
@@ -21,84 +22,159 @@ from eyas.vision.preprocess import Preprocess
 FORMAT_VERSION = 1
 MANIFEST_NAME = "bundle.json"
 NETWORK_NAME = "model.onnx"
-TASKS = ("detection",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """What a network is and how to use it.
+class NetworkManifest(ABC):
+    """What a network is and how to use it; `Manifest` and `EmbeddingManifest` add what their task needs.
 
-    `names` are the classes in the order of the network's scores, `source_ids` their ids in the dataset.  `made` says in
-    free words and numbers how the network was made.  `files` maps each file of the bundle to its SHA-256; it is empty
-    for a network that is not in a bundle.  Raises ModelError when the values do not fit each other.
+    `made` says in free words and numbers how the network was made.  `files` maps each file of the bundle to its
+    SHA-256; it is empty for a network that is not in a bundle.  `KEYS` are the keys of bundle.json, each an attribute.
     """
 
+    task: ClassVar[str]
+    KEYS: ClassVar[tuple[str, ...]]
+
     format_version: int = FORMAT_VERSION
-    task: str = "detection"
     model: str
-    head: HeadSpec
     preprocess: Preprocess
-    names: tuple[str, ...]
-    source_ids: tuple[int, ...]
     input_name: str = "image"
-    outputs: tuple[str, ...] = ("scores", "distances")
-    threshold: float = 0.5
+    outputs: tuple[str, ...]
     made: dict[str, Any] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_version(self.format_version)
-        if self.task not in TASKS:
-            raise ModelError(f"task: expected one of {', '.join(TASKS)}, got {self.task!r}.")
+        for name in self.files:
+            if name in ("", ".", "..") or "/" in name or "\\" in name:
+                raise ModelError(f"files: expected plain file names inside the bundle, got {name!r}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as they stand in bundle.json; `manifest_from_dict` reads them."""
+        return {key: _plain(getattr(self, key)) for key in self.KEYS}
+
+    @classmethod
+    def from_dict(cls, values: object) -> Self:
+        """The opposite of `to_dict`.  Raises ModelError, with the dotted key, where a value does not fit."""
+        _check_preamble(values, (cls.task,))
+        given = Fields(values, "", cls.KEYS)
+        names = given.object("files")
+        digests = Fields(names, "files", tuple(names))
+        return cls(
+            format_version=given.whole("format_version"),
+            model=given.text("model"),
+            preprocess=Preprocess.from_dict(given.any("preprocess")),
+            input_name=given.text("input_name"),
+            outputs=given.texts("outputs"),
+            made=given.object("made"),
+            files={name: digests.text(name) for name in names},
+            **cls._own_values(given),
+        )
+
+    @staticmethod
+    @abstractmethod
+    def _own_values(given: Fields) -> dict[str, Any]:
+        """The values of the keys that this kind of manifest adds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest(NetworkManifest):
+    """What a detector is and how to use it.
+
+    `names` are the classes in the order of the network's scores, `source_ids` their ids in the dataset.
+    Raises ModelError when the values do not fit each other.
+    """
+
+    task: ClassVar[str] = "detection"
+    KEYS = (
+        "format_version", "task", "model", "head", "preprocess", "names", "source_ids", "input_name", "outputs",
+        "threshold", "made", "files",
+    )  # fmt: skip
+
+    head: HeadSpec
+    names: tuple[str, ...]
+    source_ids: tuple[int, ...]
+    outputs: tuple[str, ...] = ("scores", "distances")
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.names:
             raise ModelError("names: expected at least one class name, got none.")
         if len(self.source_ids) != len(self.names):
             raise ModelError(f"source_ids: expected {len(self.names)}, one for each name, got {len(self.source_ids)}.")
         if not 0 <= self.threshold <= 1:
             raise ModelError(f"threshold: expected a number from 0 to 1, got {self.threshold!r}.")
-        for name in self.files:
-            if name in ("", ".", "..") or "/" in name or "\\" in name:
-                raise ModelError(f"files: expected plain file names inside the bundle, got {name!r}.")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, as they stand in bundle.json."""
-        return {
-            "format_version": self.format_version,
-            "task": self.task,
-            "model": self.model,
-            "head": self.head.to_dict(),
-            "preprocess": self.preprocess.to_dict(),
-            "names": list(self.names),
-            "source_ids": list(self.source_ids),
-            "input_name": self.input_name,
-            "outputs": list(self.outputs),
-            "threshold": self.threshold,
-            "made": dict(self.made),
-            "files": dict(self.files),
-        }
 
     @staticmethod
-    def from_dict(values: object) -> "Manifest":
-        """The opposite of `to_dict`.  Raises ModelError, with the dotted key, where a value does not fit."""
-        if isinstance(values, Mapping):
-            _check_version(values.get("format_version", FORMAT_VERSION))  # other versions may have other keys
-        given = Fields(values, "", tuple(item.name for item in fields(Manifest)))
-        names = given.object("files")
-        digests = Fields(names, "files", tuple(names))
-        return Manifest(
-            format_version=given.whole("format_version"),
-            task=given.text("task"),
-            model=given.text("model"),
-            head=HeadSpec.from_dict(given.any("head")),
-            preprocess=Preprocess.from_dict(given.any("preprocess")),
-            names=given.texts("names"),
-            source_ids=given.wholes("source_ids"),
-            input_name=given.text("input_name"),
-            outputs=given.texts("outputs"),
-            threshold=given.number("threshold"),
-            made=given.object("made"),
-            files={name: digests.text(name) for name in names},
-        )
+    def _own_values(given: Fields) -> dict[str, Any]:
+        return {
+            "head": HeadSpec.from_dict(given.any("head")),
+            "names": given.texts("names"),
+            "source_ids": given.wholes("source_ids"),
+            "threshold": given.number("threshold"),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingManifest(NetworkManifest):
+    """What a feature model is and how to use it: its one output is float32 [B, `width`].
+
+    Raises ModelError when the values do not fit.
+    """
+
+    task: ClassVar[str] = "embedding"
+    KEYS = ("format_version", "task", "model", "width", "preprocess", "input_name", "outputs", "made", "files")
+
+    width: int
+    outputs: tuple[str, ...] = ("features",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width < 1:
+            raise ModelError(f"width: expected 1 or more, the length of a feature, got {self.width}.")
+        if len(self.outputs) != 1:
+            raise ModelError(f"outputs: expected one, the features, got {list(self.outputs)}.")
+
+    @staticmethod
+    def _own_values(given: Fields) -> dict[str, Any]:
+        return {"width": given.whole("width")}
+
+
+AnyManifest = Manifest | EmbeddingManifest
+
+MANIFESTS: dict[str, type[AnyManifest]] = {"detection": Manifest, "embedding": EmbeddingManifest}
+"""Task -> what a bundle of it says."""
+
+_M = TypeVar("_M", bound=NetworkManifest)
+
+
+def manifest_from_dict(values: object) -> AnyManifest:
+    """The manifest that `values` (parsed JSON) hold, by their task.  Raises ModelError, with the dotted key."""
+    _check_preamble(values, tuple(MANIFESTS))
+    task = values.get("task", Manifest.task) if isinstance(values, Mapping) else Manifest.task
+    return MANIFESTS[task].from_dict(values)
+
+
+def need_task(manifest: NetworkManifest, kind: type[_M]) -> _M:
+    """`manifest` where it is of that kind.  Raises ModelError where it is one for another task."""
+    if not isinstance(manifest, kind):
+        raise ModelError(f"The model {manifest.model} is for {manifest.task}, and one for {kind.task} is needed here.")
+    return manifest
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (HeadSpec, Preprocess)):
+        return value.to_dict()
+    return list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, dict) else value
+
+
+def _check_preamble(values: object, tasks: tuple[str, ...]) -> None:
+    """Raise ModelError for another version or task, which may have other keys."""
+    if isinstance(values, Mapping):
+        _check_version(values.get("format_version", FORMAT_VERSION))
+        if values.get("task", tasks[0]) not in tasks:
+            raise ModelError(f"task: expected one of {', '.join(tasks)}, got {values['task']!r}.")
 
 
 def _check_version(version: object) -> None:
@@ -114,7 +190,7 @@ class Bundle:
     """A bundle on disk: its folder and its manifest."""
 
     path: Path
-    manifest: Manifest
+    manifest: AnyManifest
 
     @staticmethod
     def open(path: Path, verify: bool = True) -> "Bundle":
@@ -135,7 +211,7 @@ class Bundle:
         return Bundle(path, manifest)
 
     @staticmethod
-    def create(path: Path, manifest: Manifest, files: Mapping[str, Path]) -> "Bundle":
+    def create(path: Path, manifest: AnyManifest, files: Mapping[str, Path]) -> "Bundle":
         """Write a bundle of `manifest` and copies of `files` (name in the bundle -> file) at `path`.
 
         The folder appears whole or not at all.  A bundle that is there already is replaced; raises ModelError when
@@ -164,9 +240,9 @@ class Bundle:
         return self.path / NETWORK_NAME
 
 
-def _read_manifest(path: Path) -> Manifest:
+def _read_manifest(path: Path) -> AnyManifest:
     try:
-        manifest = Manifest.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        manifest = manifest_from_dict(json.loads(path.read_text(encoding="utf-8")))
     except ValueError as error:
         raise ModelError(f"{path} is not readable as JSON: {error}. Export the model again.") from error
     except ModelError as error:

@@ -3,8 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,13 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyas.errors import InputError
-from eyas.saving import Labels, PathLike, ResultFiles, need_image, target_file, write_text
-
-_KEYS = ("input_path", "page_index", "boxes")
+from eyas.saving import DrawnResult, Labels, PathLike, Result, need_image, target_file, write_text
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Detections(ResultFiles, Mapping[str, Any]):
+class Detections(DrawnResult):
     """The boxes of one image, best first.
 
     boxes_xyxy: float32 [N, 4], pixels of the upright image, half-open (x2, y2 lie outside).
@@ -28,14 +26,12 @@ class Detections(ResultFiles, Mapping[str, Any]):
     Raises ValueError when the arrays do not fit each other.
     """
 
+    KEYS = ("input_path", "page_index", "boxes")
+
     boxes_xyxy: NDArray[np.float32]
     scores: NDArray[np.float32]
     class_ids: NDArray[np.int64]
     names: tuple[str, ...]
-    input_path: str | None = None
-    page_index: int | None = None
-    image: NDArray[np.uint8] | None = field(default=None)
-    output_name: str | None = None
 
     def __post_init__(self) -> None:
         boxes = np.asarray(self.boxes_xyxy, dtype=np.float32)
@@ -90,34 +86,13 @@ class Detections(ResultFiles, Mapping[str, Any]):
             ) from error
         return result.with_source(inner.get("input_path", inner.get("img_path")), inner.get("page_index"))
 
-    def with_source(
-        self,
-        input_path: str | None,
-        page_index: int | None = None,
-        *,
-        image: NDArray[np.uint8] | None = None,
-        output_name: str | None = None,
-    ) -> Self:
-        """The same boxes, said to come from that file, page and image."""
-        return replace(self, input_path=input_path, page_index=page_index, image=image, output_name=output_name)
-
     @property
     def labels(self) -> list[str]:
         """The class name of each box."""
         return [self.names[i] for i in self.class_ids]
 
-    def to_dict(self) -> dict[str, Any]:
-        """`{input_path, page_index, boxes}` in plain Python types, as PaddleX writes it to JSON."""
-        return {key: self[key] for key in _KEYS}
-
     def __getitem__(self, key: str) -> Any:
-        if key == "boxes":
-            return self._boxes()
-        if key in _KEYS:
-            return getattr(self, key)
-        if key == "input_img" and self.image is not None:
-            return np.ascontiguousarray(self.image[..., ::-1])
-        raise KeyError(key)
+        return self._boxes() if key == "boxes" else super().__getitem__(key)
 
     def _boxes(self) -> list[dict[str, Any]]:
         rows = zip(self.class_ids.tolist(), self.scores.tolist(), self.boxes_xyxy.tolist(), strict=True)
@@ -126,15 +101,8 @@ class Detections(ResultFiles, Mapping[str, Any]):
             for class_id, score, box in rows
         ]
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(_KEYS)
-
-    def __len__(self) -> int:
-        return len(_KEYS)
-
-    def __repr__(self) -> str:
-        page = "" if self.page_index is None else f", page_index={self.page_index}"
-        return f"Detections({len(self.scores)} boxes, input_path={self.input_path!r}{page})"
+    def _summary(self) -> str:
+        return f"{len(self.scores)} boxes"
 
     def draw(self, labels: Labels = "auto") -> NDArray[np.uint8]:
         """The image with its boxes, uint8 RGB [H, W, 3]. Raises InputError when the result holds no image."""
@@ -195,3 +163,35 @@ def _coco_box(number: int, box: dict[str, Any]) -> dict[str, Any]:
         "iscrowd": 0,
         "score": box["score"],
     }
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Features(Result):
+    """What one image looks like, in numbers: the more two images are alike, the larger the product of their features.
+
+    feature: float32 [D], of length 1 as an `Embedder` gives it.
+    As a mapping it has the keys `input_path`, `page_index` and `feature` (the array); `to_dict` and JSON have a list.
+    Raises ValueError for anything but a row of finite numbers.
+    """
+
+    KEYS = ("input_path", "page_index", "feature")
+
+    feature: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "feature", np.asarray(self.feature, dtype=np.float32))
+        if self.feature.ndim != 1 or not self.feature.size:
+            raise ValueError(f"feature must have the shape [D], got {list(self.feature.shape)}")
+        if not np.isfinite(self.feature).all():
+            raise ValueError("a feature must be finite numbers, got NaN or infinity")
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{input_path, page_index, feature}` in plain Python types."""
+        return {**self, "feature": self.feature.tolist()}
+
+    def __eq__(self, other: object) -> bool:
+        # A mapping compares its values, and the truth of an array of comparisons is an error.
+        return self.to_dict() == other.to_dict() if isinstance(other, Features) else NotImplemented
+
+    def _summary(self) -> str:
+        return f"{len(self.feature)} numbers"

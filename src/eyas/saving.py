@@ -6,12 +6,13 @@ import re
 import secrets
 import sys
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -22,7 +23,7 @@ from eyas.errors import ConfigError, InputError
 if TYPE_CHECKING:
     from PIL import Image
 
-Text = str  # `ResultFiles.str` hides the builtin inside the class
+Text = str  # `Result.str` hides the builtin inside the class
 Labels = Literal["auto", "always", "never"]
 """Which labels a picture carries; see `eyas.vision.draw`."""
 
@@ -106,20 +107,57 @@ def write_line(text: str) -> None:
     sys.stdout.write(safe + "\n")
 
 
-class ResultFiles(ABC):
-    """The printing and saving of one sample's result; a subclass says what its JSON and its picture are."""
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Result(Mapping[Text, Any]):
+    """What a model found in one sample: where that came from, and how it is read as a dict, printed and saved as JSON.
 
-    input_path: Text | None
-    page_index: int | None
-    output_name: Text | None
+    image: the upright picture, uint8 RGB [H, W, 3], or None. output_name: relative name for saved files.
+    As a mapping it has the keys of `KEYS`, each of them an attribute or a case of `__getitem__` in the subclass;
+    `res["input_img"]` gives the image as BGR.
+    """
+
+    KEYS: ClassVar[tuple[Text, ...]]
+
+    input_path: Text | None = None
+    page_index: int | None = None
+    image: NDArray[np.uint8] | None = None
+    output_name: Text | None = None
 
     @abstractmethod
+    def _summary(self) -> Text:
+        """What was found, in a word or two."""
+
+    def with_source(
+        self,
+        input_path: Text | None,
+        page_index: int | None = None,
+        *,
+        image: NDArray[np.uint8] | None = None,
+        output_name: Text | None = None,
+    ) -> Self:
+        """The same result, said to come from that file, page and image."""
+        return replace(self, input_path=input_path, page_index=page_index, image=image, output_name=output_name)
+
     def to_dict(self) -> dict[Text, Any]:
-        """The result as plain dicts, lists, strings and numbers."""
+        """The result as plain dicts, lists, strings and numbers, as PaddleX writes it to JSON."""
+        return dict(self)
 
-    @abstractmethod
-    def draw(self, labels: Labels = "auto") -> NDArray[np.uint8]:
-        """The image with the result painted on it, uint8 RGB [H, W, 3]."""
+    def __getitem__(self, key: Text) -> Any:
+        if key in self.KEYS:
+            return getattr(self, key)
+        if key == "input_img" and self.image is not None:
+            return np.ascontiguousarray(self.image[..., ::-1])
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[Text]:
+        return iter(self.KEYS)
+
+    def __len__(self) -> int:
+        return len(self.KEYS)
+
+    def __repr__(self) -> Text:
+        page = "" if self.page_index is None else f", page_index={self.page_index}"
+        return f"{type(self).__name__}({self._summary()}, input_path={self.input_path!r}{page})"
 
     @cached_property
     def _nameless_stem(self) -> Text:
@@ -155,6 +193,28 @@ class ResultFiles(ABC):
         text = json.dumps(self.to_dict(), indent=indent, ensure_ascii=ensure_ascii)
         write_text(target_file(save_path, f"{self.stem}_res.json", (".json",)), text + "\n")
 
+    def save_all(self, save_path: PathLike) -> None:
+        """Write every file that this kind of result has, with its usual name, into the folder `save_path`."""
+        self.save_to_json(save_path)
+
+    @property
+    def json(self) -> dict[Text, Any]:
+        """`{"res": {...}}` with plain types only."""
+        return {"res": self.to_dict()}
+
+    @property
+    def str(self) -> Text:
+        """The result on one line: `{'res': {'input_path': …, 'page_index': …, …}}`."""
+        return repr(self.json)
+
+
+class DrawnResult(Result):
+    """A result that can be painted on its picture."""
+
+    @abstractmethod
+    def draw(self, labels: Labels = "auto") -> NDArray[np.uint8]:
+        """The image with the result painted on it, uint8 RGB [H, W, 3]."""
+
     def save_to_img(self, save_path: PathLike, *, labels: Labels = "auto") -> None:
         """Write the picture to the file `save_path`, or to `{stem}_res{suffix of the input}` in that folder.
 
@@ -180,21 +240,11 @@ class ResultFiles(ABC):
         self.save_to_img(save_path, labels=labels)
 
     @property
-    def json(self) -> dict[Text, Any]:
-        """`{"res": {...}}` with plain types only."""
-        return {"res": self.to_dict()}
-
-    @property
     def img(self) -> "dict[Text, Image.Image]":
         """`{"res": picture}` with the drawn picture as a PIL image."""
         from PIL import Image
 
         return {"res": Image.fromarray(self.draw())}
-
-    @property
-    def str(self) -> Text:
-        """The result on one line: `{'res': {'input_path': …, 'page_index': …, 'boxes': […]}}`."""
-        return repr(self.json)
 
 
 def need_image(image: NDArray[np.uint8] | None, input_path: str | None) -> NDArray[np.uint8]:

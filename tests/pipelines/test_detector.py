@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.fakes import FakeBackend, manifest, picture, tiny_bundle
+from tests.fakes import FakeBackend, manifest, picture, tiny_bundle, write_onnx
 
 from eyas.backends import open_backend
+from eyas.bundle import Bundle
 from eyas.errors import ConfigError, ModelError
 from eyas.pipelines.detector import Detector, Threshold, class_thresholds
 from eyas.vision.decode import HeadSpec
@@ -154,3 +155,31 @@ def test_the_detections_of_both_engines_are_the_same(tmp_path: Path) -> None:
     np.testing.assert_array_equal(results[0].class_ids, results[1].class_ids)
     np.testing.assert_allclose(results[0].scores, results[1].scores, atol=1e-5)
     np.testing.assert_allclose(results[0].boxes_xyxy, results[1].boxes_xyxy, atol=1e-3)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_a_network_that_gives_boxes_finds_what_one_that_gives_distances_does(tmp_path: Path, engine: str) -> None:
+    described = manifest((64, 96), head=HeadSpec("boxes", (), nms_iou=0.9), outputs=("scores", "boxes"))
+    write_onnx(tmp_path / "boxes.onnx", (64, 96), second="boxes")
+    translated = Bundle.create(tmp_path / "boxes", described, {"model.onnx": tmp_path / "boxes.onnx"})
+    assert Bundle.open(translated.path) == translated
+    bundles = translated, tiny_bundle(tmp_path, head=HeadSpec(nms_iou=0.9))
+    image = np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)
+    got, expected = (
+        Detector(bundle.manifest, open_backend(bundle, device="cpu", engine=engine, threads=1))(image, threshold=0.2)
+        for bundle in bundles
+    )
+    assert len(got.scores) > 20
+    np.testing.assert_array_equal(got.class_ids, expected.class_ids)
+    np.testing.assert_array_equal(got.scores, expected.scores)
+    np.testing.assert_allclose(got.boxes_xyxy, expected.boxes_xyxy, atol=1e-4)
+
+
+def test_a_boxes_network_with_other_classes_is_told() -> None:
+    class Boxes:
+        def run(self, inputs):  # type: ignore[no-untyped-def]
+            return {"scores": np.zeros((1, 2, 5), np.float32), "boxes": np.zeros((1, 5, 4), np.float32)}
+
+    described = manifest(head=HeadSpec("boxes", ()), outputs=("scores", "boxes"))
+    with pytest.raises(ModelError, match="The network has 2 classes, but its manifest names 3"):
+        Detector(described, Boxes())(picture(0, 255))

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eyas.bundle import Manifest
+from eyas.bundle import NetworkManifest
 from eyas.errors import BackendError, ModelError
 
 
-def check_network(manifest: Manifest, inputs: Mapping[str, Iterable[Any]], outputs: Iterable[str], where: str) -> None:
+def check_network(
+    manifest: NetworkManifest, inputs: Mapping[str, Iterable[Any]], outputs: Iterable[str], where: str
+) -> None:
     """Compare a loaded network with its manifest; `inputs` maps a name to its shape, in which only numbers count.
 
     Raises ModelError that says what the manifest and the network have each.
@@ -32,7 +34,7 @@ def check_network(manifest: Manifest, inputs: Mapping[str, Iterable[Any]], outpu
         raise ModelError(f"{where}: the manifest's output {missing[0]!r} is missing, the network gives {present}.")
 
 
-def checked_input(manifest: Manifest, inputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+def checked_input(manifest: NetworkManifest, inputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
     """The one input as a contiguous array.  Raises BackendError where its name, type or shape is another one."""
     name, expected = manifest.input_name, (3, *manifest.preprocess.size_hw)
     if list(inputs) != [name]:

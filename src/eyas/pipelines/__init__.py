@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from eyas import compat
-from eyas.bundle import Bundle
+from eyas.bundle import Bundle, Manifest, need_task
 from eyas.config import load_pipeline_config, pipeline_config, section_from
 from eyas.errors import ConfigError, ModelError
 from eyas.pipelines.predictor import Predictor
+from eyas.results import Detections
 from eyas.schema import PIPELINE_SECTIONS, DetectionModule, EngineConfig, HpiConfig, Runtime, SmallObjectPipeline
 from eyas.store import STORE, resolve_model
 
@@ -26,7 +27,7 @@ def create_pipeline(
     engine: str | None = None,
     engine_config: Mapping[str, Any] | EngineConfig | None = None,
     **old: Any,
-) -> Predictor:
+) -> Predictor[Detections]:
     """The pipeline of that name, file or `config` (a pipeline file as a dict; it wins over `pipeline`).
 
     `device` None is what the file says, else a usable GPU, else the CPU. The other arguments win over the top level of
@@ -56,11 +57,12 @@ def create_model(  # noqa: PLR0913 - PaddleX's signature
     engine_config: Mapping[str, Any] | EngineConfig | None = None,
     img_size: int | tuple[int, int] | None = None,
     **old: Any,
-) -> Predictor:
+) -> Predictor[Any]:
     """The model of that name, or the one in the directory `model_dir` (which may also be given as the first argument).
 
-    `threshold` (a number, or one for each class id or name) and `batch_size` are the defaults of `predict`. `img_size`
-    is a side or (width, height) and must be the model's. `old` takes PaddleX's earlier names.
+    Its results are `Detections` or `Features`: its bundle says which. `threshold` (for a detector alone: a
+    number, or one for each class id or name) and `batch_size` are the defaults of `predict`. `img_size` is a side or
+    (width, height) and must be the model's. `old` takes PaddleX's earlier names.
     Raises ConfigError, ModelError or BackendError.
     """
     given = compat.rename_keywords("create_model", old, {"use_hpip": use_hpip, "hpi_config": hpi_config})
@@ -74,7 +76,8 @@ def create_model(  # noqa: PLR0913 - PaddleX's signature
         "img_size": img_size,
     }
     module = {key: value for key, value in given.items() if value is not None}
-    return _open_detector(section_from(module, DetectionModule, "create_model"), device)
+    # A detector's section has every key of a feature model's; its threshold is refused once the bundle is open.
+    return _open_model(section_from(module, DetectionModule, "create_model"), device)
 
 
 def _pipeline_settings(pipeline: str | Path | None, config: Mapping[str, Any] | None) -> SmallObjectPipeline:
@@ -88,19 +91,23 @@ def _pipeline_settings(pipeline: str | Path | None, config: Mapping[str, Any] | 
     return settings
 
 
-def _small_object_detection(settings: SmallObjectPipeline) -> Predictor:
+def _small_object_detection(settings: SmallObjectPipeline) -> Predictor[Detections]:
     module = settings.modules.detection
     runtime = {key: getattr(module, key) for key in Runtime.model_fields}
     top = {key: getattr(settings, key) for key, value in runtime.items() if value is None}
-    return _open_detector(module.model_copy(update=top), settings.device)
+    return _open_model(module.model_copy(update=top), settings.device, Manifest)
 
 
-def _open_detector(module: DetectionModule, device: str | None) -> Predictor:
+def _open_model(module: DetectionModule, device: str | None, kind: type[Manifest] | None = None) -> Predictor[Any]:
+    """The predictor of the model that `module` names; one of that kind, where `kind` is given."""
     bundle = Bundle.open(resolve_model(module.model_name, module.model_dir))
+    manifest, threshold = bundle.manifest, module.threshold
+    if kind is not None:
+        need_task(manifest, kind)
     _check_bundle(bundle, module)
-    threshold = module.threshold
-    if isinstance(threshold, float):  # the default of every class, also of those that a later mapping leaves out
-        bundle, threshold = replace(bundle, manifest=replace(bundle.manifest, threshold=threshold)), None
+    # One number is the default of every class, also of those that a later mapping leaves out.
+    if isinstance(threshold, float) and isinstance(manifest, Manifest):
+        bundle, threshold = replace(bundle, manifest=replace(manifest, threshold=threshold)), None
     hpi = module.hpi_config if module.use_hpip else None
     threads = module.engine_config.cpu_threads if module.engine_config else None
     if threads is None and hpi is not None and hpi.backend_config is not None:
@@ -132,5 +139,7 @@ def _check_bundle(bundle: Bundle, module: DetectionModule) -> None:
             )
 
 
-PIPELINES: dict[str, Callable[[SmallObjectPipeline], Predictor]] = {"small_object_detection": _small_object_detection}
+PIPELINES: dict[str, Callable[[SmallObjectPipeline], Predictor[Detections]]] = {
+    "small_object_detection": _small_object_detection
+}
 """Pipeline name -> what builds it from its checked file."""

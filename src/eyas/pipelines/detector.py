@@ -3,14 +3,16 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eyas.backends import Backend
-from eyas.bundle import Manifest
+from eyas.bundle import AnyManifest, Manifest, need_task
 from eyas.errors import ConfigError, ModelError, did_you_mean
+from eyas.pipelines.stream import Work
 from eyas.results import Detections
 from eyas.vision.boxes import Floats
 from eyas.vision.decode import Decoded, decode
@@ -31,8 +33,9 @@ class Prepared:
 class Detector:
     """Runs a detection network.  Safe to share between threads: nothing is kept between calls."""
 
-    def __init__(self, manifest: Manifest, backend: Backend) -> None:
-        self.manifest = manifest
+    def __init__(self, manifest: AnyManifest, backend: Backend) -> None:
+        """Raises ModelError for the manifest of another task."""
+        self.manifest = need_task(manifest, Manifest)
         self._backend = backend
 
     def __call__(self, image_rgb: Image, *, threshold: Threshold = None) -> Detections:
@@ -55,15 +58,18 @@ class Detector:
         limits = class_thresholds(threshold, self.manifest)
         if not batch:
             return []
-        tensors = [item.tensor for item in batch]
-        inputs = tensors[0][None] if len(tensors) == 1 else np.stack(tensors)
-        outputs = self._backend.run({self.manifest.input_name: inputs})
+        outputs = self._backend.run({self.manifest.input_name: stacked([item.tensor for item in batch])})
         self._check_classes(outputs)
         lowest = float(limits.min())
         decoded = decode(outputs, self.manifest.head, self.manifest.preprocess.size_hw, lowest)
         if len(decoded) != len(batch):
             raise ModelError(f"The network was given {len(batch)} images and answered for {len(decoded)}.")
         return [self._finish(*pair, limits) for pair in zip(decoded, batch, strict=True)]
+
+    def work(self, threshold: Threshold = None) -> Work[Prepared, Detections]:
+        """What a `Predictor` does with pictures, at that threshold.  Raises ConfigError for a wrong one."""
+        class_thresholds(threshold, self.manifest)
+        return Work(self.prepare, partial(self.detect_prepared, threshold=threshold))
 
     def _check_classes(self, outputs: Mapping[str, NDArray[np.float32]]) -> None:
         scores = outputs.get("scores")
@@ -77,6 +83,11 @@ class Detector:
         boxes = item.placement.restore(boxes)
         keep = (scores > limits[class_ids]) & (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         return Detections(boxes[keep], scores[keep], class_ids[keep], self.manifest.names)
+
+
+def stacked(tensors: Sequence[Floats]) -> Floats:
+    """Inputs [3, H, W] of single images as one input [B, 3, H, W]; that of one image is not copied."""
+    return tensors[0][None] if len(tensors) == 1 else np.stack(tensors)
 
 
 def class_thresholds(threshold: Threshold, manifest: Manifest) -> NDArray[np.float32]:
