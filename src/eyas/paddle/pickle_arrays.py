@@ -117,8 +117,16 @@ def kind(value: object) -> str:
     """A value's kind in words; never its content, which a hostile file can make endless."""
     if isinstance(value, Array):
         return "an array" if value.data is not None else "an array without content"
-    words = {Text: "a text", Dtype: "an element type", memoryview: "bytes", Nested: "a tuple", dict: "a dict"}
-    return words.get(type(value), f"of type {type(value).__name__}")
+    words = {
+        Global: "a name",
+        Text: "a long text",
+        Dtype: "an element type",
+        dict: "a dict",
+        tuple: "a tuple",
+        Nested: "a tuple",
+        memoryview: "bytes",
+    }
+    return words.get(type(value), f"a value of type {type(value).__name__}")
 
 
 def describe(value: object) -> str:

@@ -20,7 +20,7 @@ from eyas.paddle.pickle_arrays import GLOBALS, Array, Global, Nested, Refused, T
 STRUCTURED_NAMES = "StructuredToParameterName@@"
 """The key of a dict from a tensor's name in the network to its automatic one; it is left out of what is returned."""
 
-_MOST_STEPS = 500_000  # a file of 1000 tensors has 16 000; a hostile step can cost two hundred bytes
+_MOST_STEPS = 200_000  # a file of 1000 tensors has 25 000; a hostile step can cost 250 bytes of memory
 _MOST_ITEMS = 64  # of a tuple: the most sides of an array
 _LONG_TEXT = 4096  # bytes; a longer text can only be data, which protocol 2 writes as text
 
@@ -33,7 +33,7 @@ def read_pdparams(path: Path) -> dict[str, NDArray[Any]]:
     """
     result = _Machine(mapped(path), str(path)).run()
     if not isinstance(result, dict):
-        raise ModelError(f"{path}: it holds a value that is {kind(result)}. Expected a dict of arrays.")
+        raise ModelError(f"{path}: it holds {kind(result)}. Expected a dict of arrays.")
     arrays = {}
     for name, value in result.items():
         if name == STRUCTURED_NAMES and isinstance(value, dict):
@@ -67,7 +67,9 @@ class _Machine:
         start = 0
         try:
             for _ in range(_MOST_STEPS):
-                start, self._now = self._at, "the next instruction"
+                start = self._at
+                if start == len(self._data):
+                    raise Refused("the file ends without STOP")
                 code = self.number("<B")
                 self._now = _NAMES.get(code, f"byte 0x{code:02x}")
                 if self._now == "STOP":
@@ -147,10 +149,10 @@ class _Machine:
         """Put keys and values, in turn, into the dict on the stack."""
         target = self.pop()
         if not isinstance(target, dict) or len(items) % 2:
-            raise Refused(f"{self._now} puts {len(items)} values into what is {kind(target)}")
+            raise Refused(f"{self._now} puts {len(items)} values into {kind(target)}")
         for key, value in zip(items[::2], items[1::2], strict=True):
             if not isinstance(key, str):
-                raise Refused(f"{self._now} with a key that is {kind(key)}")
+                raise Refused(f"{self._now} with {kind(key)} as a key")
             if key in target:
                 raise Refused(f"{self._now} sets {key!r:.80} a second time")
             target[key] = value
@@ -177,7 +179,7 @@ class _Machine:
 
     def find_global(self, module: object, name: object) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
-            raise Refused(f"{self._now} of values that are {kind(module)} and {kind(name)}")
+            raise Refused(f"{self._now} of {kind(module)} and {kind(name)}")
         if f"{module}.{name}" not in GLOBALS:
             raise Refused(f"{self._now} asks for {f'{module}.{name}'!r:.200}, which weights do not need")
         self.push(Global(f"{module}.{name}"))
