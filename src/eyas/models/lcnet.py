@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eyas.models.blocks import BatchNorm2d
+from eyas.models.fuse import conv_like, fold
 
 STEM = 16
 BLOCKS2 = ((3, 32, 1),)
@@ -19,6 +20,20 @@ BLOCKS4 = ((3, 128, 2), (3, 128, 1))
 BLOCKS5 = ((3, 256, 2), *((5, 256, 1),) * 5)
 BLOCKS6 = ((5, 512, 2), (5, 512, 1))
 """Kernel, output channels before the width factor, and stride of each block of a stage."""
+
+
+class ConvChain(nn.Sequential):
+    """Convolutions without bias, a BatchNorm behind each, and activations; the BatchNorms are folded in by `fused`."""
+
+    def fused(self) -> nn.Module:
+        layers: list[nn.Module] = []
+        for layer in self:
+            if isinstance(layer, nn.BatchNorm2d):
+                conv = layers.pop()
+                assert isinstance(conv, nn.Conv2d)
+                layer = conv_like(conv, *fold(conv, layer))
+            layers.append(layer)
+        return nn.Sequential(*layers)
 
 
 class SqueezeExcite(nn.Module):
@@ -54,10 +69,10 @@ class LCNet(nn.Module):
         return [stride_8, stride_16, self.blocks6(stride_16)]
 
 
-def conv_bn(channels_in: int, channels_out: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+def conv_bn(channels_in: int, channels_out: int, kernel: int, stride: int = 1, groups: int = 1) -> ConvChain:
     """Convolution without bias, BatchNorm, hardswish. [B,in,H,W] -> [B,out,ceil(H/stride),ceil(W/stride)]"""
     conv = nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, groups=groups, bias=False)
-    return nn.Sequential(OrderedDict(conv=conv, bn=BatchNorm2d(channels_out), act=nn.Hardswish(inplace=True)))
+    return ConvChain(OrderedDict(conv=conv, bn=BatchNorm2d(channels_out), act=nn.Hardswish(inplace=True)))
 
 
 def _stage(channels: int, blocks: Sequence[tuple[int, int, int]], width: float, gated: bool = False) -> nn.Sequential:

@@ -5,14 +5,15 @@ Tensor legend: B batch, C classes, L anchors over all levels (stride 8 first, ro
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from eyas.models.blocks import BatchNorm2d, init_conv_weights
-from eyas.models.lcnet import LCNet
+from eyas.models.lcnet import ConvChain, LCNet
 from eyas.models.picopan import CSPPAN, KERNEL
-from eyas.models.ppyoloe import HeadOutput, anchor_grid
+from eyas.models.ppyoloe import anchor_grid
 
 PIXEL_MEAN = (0.485, 0.456, 0.406)
 PIXEL_STD = (0.229, 0.224, 0.225)
@@ -29,6 +30,16 @@ class PicoDetConfig:
     neck_channels: int = 128
     reg_range: tuple[int, int] = (0, 8)
     strides: tuple[int, ...] = (8, 16, 32, 64)
+
+
+class PicoOutput(NamedTuple):
+    """What training needs: class logits [B,L,C], side-major distance logits [B,L,4n], anchor centres [L,2] (x, y) in
+    grid units of their level, and strides [L,1] in pixels."""
+
+    cls_logits: Tensor
+    reg_logits: Tensor
+    anchors: Tensor
+    strides: Tensor
 
 
 class PicoFeat(nn.Module):
@@ -99,10 +110,11 @@ class PicoDet(nn.Module):
     """Images float32 [B,3,H,W], RGB, values 0..255, H and W multiples of 32 -> scores and distances.
 
     `forward` gives what prediction needs: scores [B,C,L] and distances [B,L,4] in strides (left, top, right, bottom
-    of the anchor centre), see `eyas.vision.decode`. `forward_train` gives `HeadOutput`. Mean and deviation of ImageNet
+    of the anchor centre), see `eyas.vision.decode`. `forward_train` gives `PicoOutput`. Mean and deviation of ImageNet
     are taken off inside.
     """
 
+    outputs = ("scores", "distances")
     alpha: Tensor
     beta: Tensor
 
@@ -129,14 +141,14 @@ class PicoDet(nn.Module):
         distances = torch.cat([self.head.distribution_project(reg) for _, reg in levels], 1)
         return scores, distances
 
-    def forward_train(self, images: Tensor) -> HeadOutput:
+    def forward_train(self, images: Tensor) -> PicoOutput:
         levels = self.levels(images)
-        scores = torch.cat([cls.flatten(2) for cls, _ in levels], 2).transpose(1, 2).float().sigmoid()
-        logits = torch.cat([reg.flatten(2) for _, reg in levels], 2).transpose(1, 2).float()
+        cls = torch.cat([cls.flatten(2) for cls, _ in levels], 2).transpose(1, 2).float()
+        reg = torch.cat([reg.flatten(2) for _, reg in levels], 2).transpose(1, 2).float()
         anchors, strides = anchor_grid([cls.shape[-2:] for cls, _ in levels], self.config.strides)
-        return HeadOutput(scores, logits, anchors.to(logits), strides.to(logits))
+        return PicoOutput(cls, reg, anchors.to(reg), strides.to(reg))
 
 
-def _conv_norm(channels: int, kernel: int, groups: int) -> nn.Sequential:
+def _conv_norm(channels: int, kernel: int, groups: int) -> ConvChain:
     conv = nn.Conv2d(channels, channels, kernel, 1, kernel // 2, groups=groups, bias=False)
-    return nn.Sequential(OrderedDict(conv=conv, norm=BatchNorm2d(channels), act=nn.Hardswish(inplace=True)))
+    return ConvChain(OrderedDict(conv=conv, norm=BatchNorm2d(channels), act=nn.Hardswish(inplace=True)))

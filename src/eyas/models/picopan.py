@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eyas.models.blocks import BatchNorm2d
-from eyas.models.lcnet import conv_bn
+from eyas.models.lcnet import ConvChain, conv_bn
 
 KERNEL = 5
 
@@ -72,7 +72,7 @@ class CSPPAN(nn.Module):
         return [*up, self.first_top_conv(matched[-1]) + self.second_top_conv(up[-1])]
 
 
-def separable(channels: int, stride: int) -> nn.Sequential:
+def separable(channels: int, stride: int) -> ConvChain:
     """Depthwise 5x5 and 1x1 convolution, BatchNorm and hardswish after each. [B,C,H,W] -> [B,C,H/stride,W/stride]"""
     depthwise = nn.Conv2d(channels, channels, KERNEL, stride, KERNEL // 2, groups=channels, bias=False)
     layers: OrderedDict[str, nn.Module] = OrderedDict(
@@ -83,4 +83,4 @@ def separable(channels: int, stride: int) -> nn.Sequential:
         bn2=BatchNorm2d(channels),
         act2=nn.Hardswish(inplace=True),
     )
-    return nn.Sequential(layers)
+    return ConvChain(layers)
