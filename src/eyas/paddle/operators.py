@@ -1,6 +1,7 @@
 """Every operator of Paddle that can be translated: its name in PIR or in a ProgramDesc -> what it is in ONNX."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from eyas.errors import ModelError
 from eyas.paddle import operators_image as image
@@ -8,7 +9,8 @@ from eyas.paddle import operators_math as math
 from eyas.paddle import operators_shape as shape
 from eyas.paddle import operators_values as values
 from eyas.paddle.graph import Op
-from eyas.paddle.operators_call import Operator
+from eyas.paddle.onnx_graph import Tensor
+from eyas.paddle.operators_call import Call, Operator
 
 OPERATORS: dict[str, Operator] = {
     # Feature maps
@@ -146,3 +148,19 @@ def check_known(ops: Iterable[Op]) -> None:
             f"The model has operators that eyas cannot translate: {listed}. "
             "Expected an exported PP-YOLOE, PicoDet, PP-LCNet or CLIP; see eyas.paddle.operators for what is known."
         )
+
+
+def results_of(op: Op, call: Call) -> dict[str, Tensor]:
+    """Translate `op`, which `check_known` let pass: its results by name, of the type and shape that the file gives."""
+    operator = operator_of(op)
+    assert operator is not None
+    found = operator(call)
+    tensors = found if isinstance(found, list) else [found]
+    if len(tensors) != len(call.outputs):
+        raise call.error(f"it gives {len(tensors)} tensors, and the file has {len(call.outputs)} for it.")
+    results = {}
+    for value, tensor in zip(call.outputs, tensors, strict=True):
+        typed = call.cast(tensor, value.dtype)
+        sides = tuple(None if side < 0 else side for side in value.shape)
+        results[value.name] = typed if typed.known is not None else replace(typed, shape=sides)
+    return results

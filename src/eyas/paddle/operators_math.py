@@ -154,7 +154,8 @@ def dropout(at: Call) -> Tensor:
 
 def softmax(at: Call) -> Tensor:
     """Softmax over one side."""
-    return at.node("Softmax", [at.input(0, "X")], {"axis": at.whole("axis", -1)})
+    x = at.input(0, "X")
+    return at.node("Softmax", [x], {"axis": at.axis(at.whole("axis", -1), x)})
 
 
 def matmul(at: Call) -> Tensor:

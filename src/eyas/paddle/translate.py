@@ -5,7 +5,7 @@ are Paddle's, while the ONNX operator for it has other rules.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,8 @@ import numpy as np
 from eyas.errors import ModelError
 from eyas.paddle.graph import Graph, Op, Value
 from eyas.paddle.onnx_file import Array, OnnxGraph, write_onnx
-from eyas.paddle.onnx_graph import GraphBuilder, Tensor
-from eyas.paddle.operators import check_known, operator_of
+from eyas.paddle.onnx_graph import GraphBuilder
+from eyas.paddle.operators import check_known, results_of
 from eyas.paddle.operators_call import Call
 from eyas.vision.nms import NmsRule
 
@@ -160,7 +160,7 @@ def _network(graph: Graph, image: Value, wanted: dict[str, str]) -> OnnxGraph:
         for name in (name for names in op.inputs.values() for name in names):
             if name not in tensors and name in graph.parameters:
                 tensors[name] = builder.constant(graph.parameters[name], name)
-        tensors |= _results(Call(op, graph.values, tensors, builder), op)
+        tensors |= results_of(op, Call(op, graph.values, tensors, builder))
     sides = {new: _sides(graph.values[name], SIDES[new]) for new, name in wanted.items()}
     return builder.finish({new: tensors[name] for new, name in wanted.items()}, sides)
 
@@ -190,19 +190,3 @@ def _scale_input(value: Value, image: Value) -> Array:
     if min(image.shape[2:]) < 0:
         raise ModelError("The model has the input 'im_shape' and no fixed size. Export it with a fixed input size.")
     return np.array([image.shape[2:]], dtype=value.dtype)
-
-
-def _results(call: Call, op: Op) -> dict[str, Tensor]:
-    """The results of one operator by name, of the type and, unless they are known, of the shape that the file gives."""
-    operator = operator_of(op)
-    assert operator is not None
-    found = operator(call)
-    tensors = found if isinstance(found, list) else [found]
-    if len(tensors) != len(call.outputs):
-        raise call.error(f"it gives {len(tensors)} tensors, and the file has {len(call.outputs)} for it.")
-    results = {}
-    for value, tensor in zip(call.outputs, tensors, strict=True):
-        typed = call.cast(tensor, value.dtype)
-        sides = tuple(None if side < 0 else side for side in value.shape)
-        results[value.name] = typed if typed.known is not None else replace(typed, shape=sides)
-    return results
