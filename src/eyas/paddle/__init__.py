@@ -25,9 +25,9 @@ def read_inference(folder: Path) -> Inference:
 
     Raises ModelError where a file is missing, is not what its name says, or does not fit the others.
     """
+    graph = read_graph(folder)
     settings_file = folder / "inference.yml"
     settings = read_settings(settings_file)
-    graph = read_graph(folder)
     _check_size(graph, settings, settings_file)
     return Inference(graph, settings, (*_network_files(folder), settings_file))
 

@@ -92,5 +92,7 @@ def _check_description(description: Message, value: Value, where: str) -> None:
             f"{where}: the program declares {value.dtype} {list(value.shape)}, the file holds {found[0]} "
             f"{list(found[1])}. The program and the weights are not of the same model."
         )
-    if value.dtype == "bfloat16" or value.shape and min(value.shape) < 0 or len(value.shape) > 32:
+    # numpy bounds the size of an array as if the sides of 0 were 1; a size that is too large itself is found later.
+    endless = 0 in value.shape and math.prod(max(side, 1) for side in value.shape) >= 1 << 59
+    if value.dtype == "bfloat16" or min(value.shape, default=0) < 0 or len(value.shape) > 32 or endless:
         raise ModelError(f"{where}: {value.dtype} {list(value.shape)} is not supported. Expected a plain tensor.")

@@ -61,7 +61,7 @@ def read_pdmodel(path: Path, parameters: Path) -> Graph:
     A variable that is written a second time (the running mean of batch_norm) becomes a value of its own, "name@1".
     Raises ModelError where a file is damaged, the two do not fit, or the program has control flow.
     """
-    blocks = Message(mapped(path, PROGRAM_BYTES), str(path)).messages(1, "block")
+    blocks = list(Message(mapped(path, PROGRAM_BYTES), str(path)).messages(1, "block"))
     if len(blocks) != 1:
         raise ModelError(
             f"{path}: the program has {len(blocks)} blocks. Expected 1: loops and branches are not supported."
@@ -94,7 +94,7 @@ class _Block:
 
     def _declare(self, variable: Message) -> None:
         name = _required(variable.text(1), variable, "name")
-        kinds = variable.messages(2, "type")
+        kinds = list(variable.messages(2, "type"))
         if not kinds or kinds[-1].whole(1) != _LOD_TENSOR:
             return  # not a tensor: only feed and fetch may name it
         where = f"{self._where}, variable {name!r}"
@@ -160,8 +160,10 @@ def _required(text: str | None, message: Message, what: str) -> str:
 
 
 def _slots(op: Message, field: int) -> list[tuple[str, list[str]]]:
-    slots = op.messages(field, "slot")
-    return [(_required(s.text(1), s, "name"), [name for name in s.texts(2) if name != _ABSENT]) for s in slots]
+    return [
+        (_required(slot.text(1), slot, "name"), [name for name in slot.texts(2) if name != _ABSENT])
+        for slot in op.messages(field, "slot")
+    ]
 
 
 def _attr(attr: Message, where: str) -> tuple[str, object]:

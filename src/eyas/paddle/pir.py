@@ -61,7 +61,7 @@ def read_pir(path: Path, parameters: Path) -> Graph:
                 f"{base.get('magic')!r:.40} and version {version!r:.40}. Export the model with Paddle 3.0 to 3.3."
             )
         return _Block(_only_block(program, path), path).graph(parameters)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, OverflowError, RecursionError) as error:
         raise ModelError(f"{path} is not JSON that can be read: {str(error)[:200]}.") from error
 
 
@@ -194,8 +194,11 @@ def _plain(attr: Any, where: str) -> object:
         return _get(_get(attr, "D", list, where), 1, int | float, where)
     if kind in ("0.a_f32", "0.a_f64"):
         # JSON has no infinity: such a number stands as a text under another key.
-        if attr.get("VD") in _NOT_FINITE:
-            return _NOT_FINITE[attr["VD"]]
+        if "VD" in attr:
+            word = _get(attr, "VD", str, where)
+            if word not in _NOT_FINITE:
+                raise ModelError(f"{where}: the number {word!r:.40} is unknown. Known: {', '.join(_NOT_FINITE)}.")
+            return _NOT_FINITE[word]
         return float(_get(attr, "D", int | float, where))
     if kind not in _PLAIN:
         raise ModelError(

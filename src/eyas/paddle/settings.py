@@ -14,7 +14,7 @@ from typing import Any
 
 from eyas.errors import ConfigError, ModelError
 from eyas.fields import Fields
-from eyas.paddle.files import PROGRAM_BYTES, mapped
+from eyas.paddle.files import mapped
 from eyas.vision.preprocess import Preprocess
 from eyas.yaml12 import load
 
@@ -25,6 +25,9 @@ INTERPOLATIONS = {1: "linear", 2: "cubic", 3: "area"}
 
 _DETECTION = ("Resize", "Pad", "NormalizeImage", "Permute")
 _EMBEDDING = ("ResizeImage", "CropImage", "NormalizeImage", "ToCHWImage")
+_MOST_BYTES = 1 << 20
+_MOST_VALUES = 20_000
+_LARGEST_SIDE = 8192  # the largest published model takes 1920
 _THRESHOLD = 0.5  # PaddleX's, for a file that has none
 
 
@@ -47,19 +50,23 @@ def read_settings(path: Path) -> Settings:
 
     Raises ModelError, with the file and the key, where it is damaged or asks for what eyas cannot do exactly.
     """
+    where = str(path)
     try:
-        values = load(bytes(mapped(path, PROGRAM_BYTES)).decode(), str(path)).value
+        values = load(bytes(mapped(path, _MOST_BYTES)).decode(), where).value
+        _check_count(values, where)
+        if isinstance(values, dict) and "Preprocess" in values:
+            return _detection(values, where)
+        if isinstance(values, dict) and "PreProcess" in values:
+            return _embedding(values, where)
     except UnicodeDecodeError as error:
-        raise ModelError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
+        raise ModelError(f"{where} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
+    except OverflowError as error:
+        raise ModelError(f"{where} holds a number that is too large: {error}.") from error
     except ConfigError as error:
         raise ModelError(str(error)) from error
-    if isinstance(values, dict) and "Preprocess" in values:
-        return _detection(values, str(path))
-    if isinstance(values, dict) and "PreProcess" in values:
-        return _embedding(values, str(path))
     raise ModelError(
-        f"{path}: expected Preprocess (a detector) or PreProcess (an embedding), got {str(values):.80}. It must be the "
-        "inference.yml of an exported model."
+        f"{where}: expected Preprocess (a detector) or PreProcess (an embedding), got {str(values):.80}. It must be "
+        "the inference.yml of an exported model."
     )
 
 
@@ -82,7 +89,7 @@ def _detection(values: Mapping[Any, Any], where: str) -> Settings:
     return Settings(
         model_name=_model_name(values, where),
         task="detection",
-        preprocess=Preprocess(size, resize, interpolation, alpha, beta),
+        preprocess=_preprocess(size, resize, interpolation, (alpha, beta), where),
         labels=tuple(map(str, labels)),
         threshold=float(threshold),
     )
@@ -140,11 +147,9 @@ def _embedding(values: Mapping[Any, Any], where: str) -> Settings:
     fields = Fields({"order": "hwc", "channel_num": 3, **steps.get("NormalizeImage", {})}, f"{at}.NormalizeImage", keys)
     if fields.text("order") not in ("hwc", "") or fields.whole("channel_num") != 3:
         raise ModelError(f"{at}.NormalizeImage: expected order hwc and channel_num 3, got {str(dict(steps)):.200}.")
-    alpha, beta = _scaling(fields.number("scale"), fields.triple("mean"), fields.triple("std"), f"{at}.NormalizeImage")
-    size = _embedding_size(steps, at)
-    return Settings(
-        _model_name(values, where), "embedding", Preprocess(size, "stretch", "linear", alpha, beta), (), None
-    )
+    scaling = _scaling(fields.number("scale"), fields.triple("mean"), fields.triple("std"), f"{at}.NormalizeImage")
+    preprocess = _preprocess(_embedding_size(steps, at), "stretch", "linear", scaling, where)
+    return Settings(_model_name(values, where), "embedding", preprocess, (), None)
 
 
 def _embedding_size(steps: Mapping[str, Any], at: str) -> tuple[int, int]:
@@ -159,6 +164,14 @@ def _width_height(step: Mapping[str, Any], at: str, ignored: tuple[str, ...]) ->
     fields = Fields({key: value for key, value in step.items() if key not in ignored}, at, ("size",))
     side = fields.any("size")
     return (side, side) if type(side) is int else fields.pair("size")
+
+
+def _preprocess(
+    size_hw: tuple[int, int], resize: str, interpolation: str, scaling: tuple[Triple, Triple], where: str
+) -> Preprocess:
+    if not 1 <= min(size_hw) <= max(size_hw) <= _LARGEST_SIDE:
+        raise ModelError(f"{where}: images become {size_hw!r:.80}. Expected sides from 1 to {_LARGEST_SIDE}.")
+    return Preprocess(size_hw, resize, interpolation, *scaling)
 
 
 def _scaling(scale: float, mean: Triple, std: Triple, at: str) -> tuple[Triple, Triple]:
@@ -176,9 +189,22 @@ def _steps(pairs: Sequence[tuple[Any, Any]], known: tuple[str, ...], at: str) ->
             f"{at}: expected {', '.join(known)}, in this order (those in the middle may be absent), got {names!r:.200}."
         )
     for name, values in pairs:
-        if values is not None and not isinstance(values, dict):
-            raise ModelError(f"{at}.{name}: expected named values, got {values!r:.80}.")
+        if values is not None and (not isinstance(values, dict) or (values and name == known[-1])):
+            raise ModelError(
+                f"{at}.{name}: expected {'no' if name == known[-1] else 'named'} values, got {values!r:.80}."
+            )
     return {name: values or {} for name, values in pairs}
+
+
+def _check_count(values: object, where: str) -> None:
+    """Refuse a document whose anchors stand for more values than a model needs: its repr would have no end."""
+    left, open_values = _MOST_VALUES, [values]
+    while open_values and left:
+        left -= 1
+        value = open_values.pop()
+        open_values += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if open_values:
+        raise ModelError(f"{where}: it holds more than {_MOST_VALUES} values. Expected the settings of one model.")
 
 
 def _list(values: object, at: str) -> list[Any]:

@@ -6,7 +6,7 @@ An inner message is opened when the reader asks for it, so no file can nest deep
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from eyas.errors import ModelError
 
@@ -15,6 +15,7 @@ Chunks = list[bytes | memoryview]
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _KINDS = {VARINT: "a whole number", FIXED64: "a double", BYTES: "bytes", FIXED32: "a float"}
 _MASK = (1 << 64) - 1
+_MOST_FIELDS = 200_000  # of one message: a network has a few thousand; one costs up to 250 bytes of memory
 
 
 class Message:
@@ -27,10 +28,12 @@ class Message:
     def __init__(self, data: memoryview, where: str) -> None:
         self.where = where
         self._fields: dict[int, list[tuple[int, int | memoryview]]] = {}
-        at = 0
+        at = count = 0
         while at < len(data):
             key, at = _varint(data, at, where)
-            kind = key & 7
+            kind, count = key & 7, count + 1
+            if count > _MOST_FIELDS:
+                raise ModelError(f"{where}: it has more than {_MOST_FIELDS} fields. {_DAMAGED}")
             if kind == VARINT:
                 value, at = _varint(data, at, where)
                 self._fields.setdefault(key >> 3, []).append((kind, value))
@@ -91,9 +94,9 @@ class Message:
         """A text."""
         return next(reversed(self.texts(number)), None)
 
-    def messages(self, number: int, where: str) -> list["Message"]:
-        """Repeated messages; the one at index i is called `where[i]` in errors."""
-        return [Message(part, f"{self.where}, {where}[{index}]") for index, part in enumerate(self.parts(number))]
+    def messages(self, number: int, where: str) -> Iterator["Message"]:
+        """Repeated messages, each read when its turn comes; the one at index i is called `where[i]` in errors."""
+        return (Message(part, f"{self.where}, {where}[{index}]") for index, part in enumerate(self.parts(number)))
 
     def parts(self, number: int) -> list[memoryview]:
         """Repeated bytes, as views of the data."""
