@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from eyas.commands import Asked, copy_pipeline, list_models, pip_line, predict_inputs, run_mode
+from eyas.commands import Asked, convert_model, copy_pipeline, list_models, pip_line, predict_inputs, run_mode
 from eyas.compat import rename_flags
 from eyas.errors import ConfigError
 from eyas.terminal import Format, exit_codes, messages, say
@@ -155,6 +155,22 @@ def predict(  # noqa: PLR0913 - one parameter a flag
             raise ConfigError("-o changes a configuration file: name one with -c")
         else:
             predict_inputs(asked)
+
+
+@app.command(epilog=EPILOG)
+def convert(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="folder or .tar of Paddle, .pdparams, or a published model's name")
+    ],
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="folder of the bundle, or a .safetensors file")],
+    model: Annotated[str | None, typer.Option("--model", "--model_name", help="network of a .pdparams file")] = None,
+    classes: Annotated[str | None, typer.Option("--classes", help="a,b,c or a file with one in each line")] = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Turn a model of Paddle into a bundle, or into weights to train from. Paddle is not needed."""
+    with exit_codes(verbose, quiet):
+        convert_model(source, target, model, classes)
 
 
 @app.command(epilog=EPILOG)

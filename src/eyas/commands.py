@@ -67,12 +67,19 @@ class Asked:
 
 
 def list_models() -> None:
-    """One line for each model that can be named: the built-in one, and those that can be trained."""
+    """One line for each model that can be named: what is here of it, what it does, how well, under which licence."""
     from eyas.config import module_configs
-    from eyas.store import STORE
+    from eyas.store import KINDS, STORE, converted_bundle, local_path
 
     for entry in STORE.values():
-        say(f"{entry.name:32}{'built in' if entry.built_in else 'to train'}  {entry.summary}")
+        name, (height, width), figure = entry.name, entry.size_hw, entry.figures[0]
+        places = {"bundle": converted_bundle(name)} | {kind: local_path(name, kind) for kind in KINDS}
+        cached = [kind for kind, place in places.items() if place is not None and place.exists()]
+        here = "built in" if entry.built_in else f"cached: {', '.join(cached)}" if cached else "to download"
+        out = f"classes: {len(entry.classes)}" if entry.classes else f"vector: {entry.features}"
+        what = f"{entry.task} {width}x{height}, {out}"
+        how_well = f"{figure.metric} {figure.percent:g} ({figure.data})"
+        say(f"{name:32}{here:28}{what:34}{how_well:30}{entry.megabytes:>6.0f} MB  {entry.licence}  {entry.summary}")
     for name in sorted(set(module_configs()) - set(STORE)):
         say(f"{name:32}to train")
 
@@ -173,3 +180,14 @@ def pip_line(plugin: str) -> str:
     if extra not in extras:
         raise ConfigError(f"--install: there is no extra {plugin!r}. {did_you_mean(plugin, [*extras, *PLUGINS])}")
     return f"pip install 'eyas[{extra}]'"
+
+
+def convert_model(source: str, target: Path, model: str | None, classes: str | None) -> None:
+    """Convert a model of Paddle and say where the result is; `classes` is a list with commas, or a file of lines."""
+    from eyas.convert import convert
+
+    names = None
+    if classes is not None:
+        text = Path(classes).read_text(encoding="utf-8") if Path(classes).is_file() else classes.replace(",", "\n")
+        names = [name.strip() for name in text.splitlines() if name.strip()]
+    say(str(convert(source, target, model, names)))

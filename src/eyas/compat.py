@@ -79,24 +79,7 @@ def rename_keys(tree: Mapping[Any, Any], source: str) -> dict[Any, Any]:
 
 def upgrade_module_tree(tree: Mapping[Any, Any], source: str) -> dict[Any, Any]:
     """A module configuration in today's spelling; `tree` itself is not changed."""
-    result = _without_paddle_keys(rename_keys(tree, source), source)
-    train = result.get("Train")
-    if isinstance(train, dict):
-        path = train.get("pretrain_weight_path")
-        if is_paddle_url(path):
-            train["pretrain_weight_path"] = None
-            log.warning(
-                "%s: Train.pretrain_weight_path=%s are Paddle weights, which eyas does not read: "
-                "training starts from random weights",
-                source,
-                path,
-            )
-    for section in ("Evaluate", "Export"):
-        values = result.get(section)
-        if isinstance(values, dict) and is_paddle_url(values.get("weight_path")):
-            log.warning("%s: %s.weight_path=%s is ignored: Paddle weights", source, section, values["weight_path"])
-            values["weight_path"] = None
-    return result
+    return _without_paddle_keys(rename_keys(tree, source), source)
 
 
 def upgrade_pipeline_tree(tree: Mapping[Any, Any], source: str) -> dict[Any, Any]:

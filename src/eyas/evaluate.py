@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from eyas.backends import open_backend
 from eyas.bundle import Bundle
+from eyas.convert import resolve_model, trained_or_named
 from eyas.data.coco import load_dataset
 from eyas.data.sample import Dataset, Sample
 from eyas.errors import ConfigError, DatasetError
@@ -24,7 +25,6 @@ from eyas.pipelines.detector import Detector, Prepared
 from eyas.results import Detections
 from eyas.saving import write_text
 from eyas.schema import ModuleConfig
-from eyas.store import find_bundle, trained_or_named
 from eyas.vision.image import read_image
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def run(config: ModuleConfig) -> DetectionMetrics:
     if config.global_.dataset_dir is None:
         raise ConfigError("Global.dataset_dir: not given. Say where the dataset is: -o Global.dataset_dir=PATH")
     dataset = load_dataset(config.global_.dataset_dir, "val")
-    detector = _open_detector(config, output)
+    detector = _open_detector(config, output, dataset)
     started = time.perf_counter()
     every = settings.log_interval * settings.batch_size
 
@@ -62,18 +62,18 @@ def run(config: ModuleConfig) -> DetectionMetrics:
     return metrics
 
 
-def _open_detector(config: ModuleConfig, output: Path) -> Detector:
+def _open_detector(config: ModuleConfig, output: Path, dataset: Dataset) -> Detector:
     """The detector of a bundle, or of weights; torch is loaded for weights alone."""
     asked, device = config.evaluate.weight_path, config.global_.device
     if asked is None or Path(asked).is_dir():
-        folder = trained_or_named(output, config.global_.model) if asked is None else find_bundle(Path(asked))
+        folder = trained_or_named(output, config.global_.model) if asked is None else resolve_model(None, asked)
         bundle = Bundle.open(folder)
         return Detector(bundle.manifest, open_backend(bundle, device=device, engine=config.evaluate.engine))
     from eyas.models.backend import TorchBackend, open_weights
     from eyas.models.files import find_weights
     from eyas.train.ranks import open_ranks
 
-    model, manifest = open_weights(find_weights(Path(asked)))
+    model, manifest = open_weights(find_weights(asked), config.global_.model, dataset.classes.names)
     with open_ranks(device) as ranks:
         return Detector(manifest, TorchBackend(model, ranks.device))
 

@@ -12,12 +12,13 @@ from eyas.bundle import Bundle, Manifest
 from eyas.config import load_module_config
 from eyas.errors import ConfigError, ModelError
 from eyas.export import run as export_run
-from eyas.export.convert import fuse, to_onnx
+from eyas.export.convert import to_onnx
 from eyas.export.run import export_bundle
 from eyas.export.verify import compare
 from eyas.models import build
 from eyas.models.blocks import RepVGG
 from eyas.models.files import find_weights, save_tensors
+from eyas.models.fuse import fuse
 from eyas.models.ppyoloe import PPYOLOE
 from eyas.results import Detections
 from eyas.schema import Export
@@ -155,9 +156,12 @@ def test_old_spellings_of_weights_are_found(weights: Path) -> None:
         folder / "best_model" / "model.pdparams",
     ):
         assert find_weights(spelling) == weights
-    foreign = folder.parent.parent / "other.pdparams"
-    foreign.write_bytes(b"paddle")
-    with pytest.raises(ModelError, match=r"cannot be read: \.pdparams is no format of eyas"):
+    paddle = folder.parent.parent / "other.pdparams"
+    paddle.write_bytes(b"paddle")
+    assert find_weights(paddle) == paddle
+    foreign = folder.parent.parent / "other.pth"
+    foreign.write_bytes(b"torch")
+    with pytest.raises(ModelError, match=r"cannot be read: \.pth is no format of eyas"):
         find_weights(foreign)
     foreign.unlink()
     with pytest.raises(ModelError, match="no weights at"):

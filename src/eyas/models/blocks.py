@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from eyas.models.fuse import conv_like, fold
+
 
 class BatchNorm2d(nn.BatchNorm2d):
     """BatchNorm whose running variance averages the *biased* batch variance, as the published training does.
@@ -42,6 +44,10 @@ class ConvBN(nn.Module):
         y = self.bn(self.conv(x))
         return F.silu(y, inplace=True) if self.act else y
 
+    def fused(self) -> nn.Module:
+        conv = conv_like(self.conv, *fold(self.conv, self.bn))
+        return nn.Sequential(conv, nn.SiLU(inplace=True)) if self.act else conv
+
 
 class RepVGG(nn.Module):
     """swish(3x3 + alpha * 1x1): two branches while training, one 3x3 convolution after `fuse`.
@@ -60,6 +66,14 @@ class RepVGG(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         point = self.conv2(x)
         return F.silu(self.conv1(x) + (point if self.alpha is None else self.alpha * point), inplace=True)
+
+    def fused(self) -> nn.Module:
+        """3x3 + alpha * 1x1 as one 3x3: the 1x1 is a 3x3 with zeros around it."""
+        weight, bias = fold(self.conv1.conv, self.conv1.bn)
+        point, point_bias = fold(self.conv2.conv, self.conv2.bn)
+        alpha = 1.0 if self.alpha is None else self.alpha.double()
+        weight = weight + alpha * F.pad(point, (1, 1, 1, 1))
+        return nn.Sequential(conv_like(self.conv1.conv, weight, bias + alpha * point_bias), nn.SiLU(inplace=True))
 
 
 class BasicBlock(nn.Module):

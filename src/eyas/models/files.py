@@ -10,7 +10,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from eyas.compat import is_paddle_url
 from eyas.errors import ModelError
+from eyas.store import published_weights
 
 
 @dataclass(frozen=True)
@@ -49,18 +51,25 @@ def read_tensors(path: Path) -> WeightsFile:
     return WeightsFile(tensors, state)
 
 
-def find_weights(path: Path) -> Path:
-    """The weights file that `path` means: itself, or `best_model.safetensors` in or below that directory.
+def find_weights(asked: str | Path) -> Path:
+    """The weights file that `asked` means: a file, or `best_model.safetensors` in or below that directory.
 
-    Old spellings (`best_model/model.pdparams`, `best_model.pdparams`) find the weights that took their place.
+    Paddle's `.pdparams` count where the file is there; the address of published ones is their file in the store, which
+    is downloaded when it is missing. PaddleX's spellings of what training writes (`best_model/model.pdparams`,
+    `best_model.pdparams`) find the weights that took their place. Raises ModelError where there is nothing.
     """
+    if is_paddle_url(asked):
+        return published_weights(str(asked))
+    path = Path(asked)
     names = ("best_model.safetensors", "best_model/best_model.safetensors")
     folders = (path, path.parent, path.parent.parent) if path.suffix == ".pdparams" else (path,)
     candidates = [path.with_suffix(".safetensors"), *(folder / name for folder in folders for name in names)]
+    if path.suffix == ".pdparams" and path.is_file():
+        return path
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    expected = "Expected a .safetensors file of `eyas train`, or its directory."
+    expected = "Expected a .safetensors file of `eyas train`, its directory, or Paddle's .pdparams."
     if path.is_file():
         raise ModelError(f"{path} cannot be read: {path.suffix} is no format of eyas. {expected}")
     raise ModelError(f"There are no weights at {path}. {expected}")

@@ -4,6 +4,7 @@ Tensor legend: B batch, C classes, L anchors over all levels (stride 32 first, r
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,8 +29,7 @@ class PPYOLOEConfig:
     encoder_hidden: int = 2048
 
 
-@dataclass(frozen=True)
-class HeadOutput:
+class HeadOutput(NamedTuple):
     """What training needs: scores [B,L,C] after the sigmoid, side-major distance logits [B,L,4n], anchor centres
     [L,2] (x, y) in grid units of their level, and strides [L,1] in pixels."""
 
@@ -96,6 +96,8 @@ class PPYOLOE(nn.Module):
     `forward` gives what prediction needs: scores [B,C,L] and distances [B,L,4] in strides (left, top, right, bottom
     of the anchor centre), see `eyas.vision.decode`. `forward_train` gives `HeadOutput`. Division by 255 happens inside.
     """
+
+    outputs = ("scores", "distances")
 
     def __init__(self, config: PPYOLOEConfig, num_classes: int, dropout: float = 0.1) -> None:
         super().__init__()

@@ -51,22 +51,32 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> No
     BatchNorm step counters may be absent. Raises ModelError with the first missing, unknown and misshapen names.
     """
     own = model.state_dict()
-    counters = {name for name in own if name.endswith("num_batches_tracked")}
-    missing = sorted(own.keys() - state.keys() - counters)
-    unknown = sorted(state.keys() - own.keys())
-    shapes = [
-        f"{name} is {list(state[name].shape)}, the model has {list(own[name].shape)}"
-        for name in own
-        if name in state and state[name].shape != own[name].shape
-    ]
-    if missing or unknown or shapes:
-        parts = [
-            f"{len(names)} {what}, first: {'; '.join(names[:3])}"
-            for what, names in (("missing", missing), ("unknown", unknown), ("of another shape", shapes))
-            if names
-        ]
+    differences = shape_differences(own, state)
+    if differences:
+        parts = [f"{len(names)} {what}, first: {'; '.join(names[:3])}" for what, names in differences.items()]
         raise ModelError(f"The weights of {source} do not fit {type(model).__name__}: {'. '.join(parts)}.")
-    model.load_state_dict({**{name: own[name] for name in counters}, **state})
+    model.load_state_dict({**{name: value for name, value in own.items() if _is_counter(name)}, **state})
+
+
+def shape_differences(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, list[str]]:
+    """How `state` differs from a model's `own`: names under "missing", "unknown" and "of another shape".
+
+    BatchNorm step counters may be absent. Empty where nothing differs.
+    """
+    found = {
+        "missing": sorted(name for name in own.keys() - state.keys() if not _is_counter(name)),
+        "unknown": sorted(state.keys() - own.keys()),
+        "of another shape": [
+            f"{name} is {list(state[name].shape)}, the model has {list(own[name].shape)}"
+            for name in own
+            if name in state and state[name].shape != own[name].shape
+        ],
+    }
+    return {what: names for what, names in found.items() if names}
+
+
+def _is_counter(name: str) -> bool:
+    return name.endswith("num_batches_tracked")
 
 
 def load_published(model: nn.Module, arrays: Mapping[str, NDArray[np.float32]], source: str = "the array") -> None:

@@ -9,11 +9,12 @@ from typing import Any
 from eyas import compat
 from eyas.bundle import Bundle, Manifest, need_task
 from eyas.config import load_pipeline_config, pipeline_config, section_from
+from eyas.convert import resolve_model
 from eyas.errors import ConfigError, ModelError
 from eyas.pipelines.predictor import Predictor
 from eyas.results import Detections
 from eyas.schema import PIPELINE_SECTIONS, DetectionModule, EngineConfig, HpiConfig, Runtime, SmallObjectPipeline
-from eyas.store import STORE, resolve_model
+from eyas.store import STORE
 
 log = logging.getLogger(__name__)
 

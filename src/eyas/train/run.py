@@ -15,7 +15,7 @@ from eyas.data import load_dataset
 from eyas.data.sample import Dataset, check_images
 from eyas.errors import ConfigError
 from eyas.export.run import export_bundle
-from eyas.models import build
+from eyas.models import build_detector
 from eyas.models.backend import load_pretrained
 from eyas.models.files import find_weights
 from eyas.saving import write_text
@@ -42,9 +42,9 @@ def run(config: ModuleConfig) -> Path:
     train_data, val_data = _load_data(config)
     with open_ranks(config.global_.device) as ranks:
         torch.manual_seed(config.train.seed)
-        model = build(config.global_.model, len(train_data.classes))
+        model = build_detector(config.global_.model, len(train_data.classes))
         if config.train.pretrain_weight_path:
-            load_pretrained(model, find_weights(Path(config.train.pretrain_weight_path)))
+            load_pretrained(model, find_weights(config.train.pretrain_weight_path))
         manifest = make_manifest(config.global_.model, model, train_data, config.train, _made(config))
         trainer = Trainer(config, model, manifest, train_data, val_data, ranks)
         bundle = (output / BEST).parent / "inference"

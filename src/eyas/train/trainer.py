@@ -12,13 +12,13 @@ from eyas.bundle import Manifest
 from eyas.data.sample import Dataset
 from eyas.errors import ConfigError
 from eyas.metrics.detection import DetectionMetrics
+from eyas.models import DetectorNetwork
 from eyas.models.backend import in_channels_last
 from eyas.models.files import read_tensors, save_tensors
-from eyas.models.ppyoloe import PPYOLOE
 from eyas.models.weights import load_state
 from eyas.schema import ModuleConfig, Train
 from eyas.train.checkpoint import CHECKPOINT, find_checkpoint, optimizer_tensors, restore_optimizer
-from eyas.train.detection import TrainNet, batch_loss, validate
+from eyas.train.detection import TrainNet, batch_loss, loss_of, validate
 from eyas.train.loader import Position, RunSampler, Schedule, TrainImages, make_loader
 from eyas.train.loop import Hooks, Parts, Plan, State, fit
 from eyas.train.optim import EMA, build_optimizer, lr_at
@@ -38,7 +38,7 @@ class Trainer:
     def __init__(
         self,
         config: ModuleConfig,
-        model: PPYOLOE,
+        model: DetectorNetwork,
         manifest: Manifest,
         train_data: Dataset,
         val_data: Dataset,
@@ -53,10 +53,10 @@ class Trainer:
         model = model.to(ranks.device)
         if config.train.channels_last:
             model = in_channels_last(model)
-        self.model: PPYOLOE = model
+        self.model = model
         self.parts = self._parts(model)
 
-    def _parts(self, model: PPYOLOE) -> Parts:
+    def _parts(self, model: DetectorNetwork) -> Parts:
         train, device = self.train_config, self.ranks.device
         if self.ranks.count > 1 and device.type == "cuda":
             model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
@@ -109,7 +109,9 @@ class Trainer:
 
     def _hooks(self) -> Hooks:
         return Hooks(
-            loss=partial(batch_loss, reg_range=self.model.config.reg_range, ranks=self.ranks.count),
+            loss=partial(
+                batch_loss, loss=loss_of(self.model), reg_range=self.model.config.reg_range, ranks=self.ranks.count
+            ),
             validate=self._validate,
             save=self._save,
             save_best=self._save_best,
