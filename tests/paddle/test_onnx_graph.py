@@ -97,3 +97,20 @@ def test_only_what_the_outputs_need_is_kept() -> None:
 def test_a_type_that_onnx_lacks_is_refused() -> None:
     with pytest.raises(ModelError, match=r"weights has the type complex64\. Expected one of float32"):
         GraphBuilder().constant(np.zeros(2, np.complex64), "weights")
+
+
+def test_arrays_that_no_network_has_are_not_made() -> None:
+    """They are left to the run, or refused where they are constants; neither takes memory or time here."""
+    builder = GraphBuilder()
+    huge = builder.constant(np.broadcast_to(np.float32(1), (2**28,)))
+    bounds = [builder.constant(np.array(bound)) for bound in (0, 2**60, 1)]
+    for kind, inputs, attrs in (
+        ("Range", bounds, {}),
+        ("Tile", [huge, builder.constant(ints(2**40))], {}),
+        ("Gather", [huge, builder.constant(ints(0, 0))], {"axis": 0}),
+        ("Concat", [huge, huge], {"axis": 0}),
+        ("Add", [huge, builder.constant(np.ones((2, 1), np.float32))], {}),
+    ):
+        assert builder.node(kind, inputs, attrs).known is None
+    with pytest.raises(ModelError, match=r"node has 4\.3 GB, and an ONNX file holds at most 2 GB"):
+        builder.node("Expand", [huge, builder.constant(ints(4, 1))])

@@ -13,7 +13,7 @@ from tests.paddle.running import One, networks
 from eyas.errors import ModelError
 from eyas.paddle import read_graph
 from eyas.paddle.graph import Op
-from eyas.paddle.operators import check_known, operator_of
+from eyas.paddle.operators import OPERATORS, check_known, operator_of
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -50,11 +50,7 @@ def test_every_operator_is_tested(tmp_path: Path) -> None:
     used = {operator_of(Op(case[0], {}, {}, {})) for case in CASES.values()}
     for folder in networks(tmp_path).glob("*/*/"):
         used |= {operator_of(op) for op in read_graph(folder).ops}
-    from eyas.paddle.operators import OPERATORS
-
-    same = {OPERATORS["bilinear_interp_v2"]: "bilinear_interp"}  # tested below with torch
-    missing = {kind for kind, operator in OPERATORS.items() if operator not in used | set(same)}
-    assert missing == set()
+    assert {kind for kind, operator in OPERATORS.items() if operator not in used} == set()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A translated network computes what Paddle computed with the same files, in both runtimes."""
 
+import contextlib
 import tracemalloc
 from collections.abc import Mapping
 from dataclasses import replace
@@ -238,6 +239,36 @@ def test_weights_are_not_copied(tmp_path: Path) -> None:
     assert peak < 1.2 * weight.nbytes  # one turned matrix at a time
 
 
+ODD: list[Any] = [None, True, -1, 0, 7, 2**70, 0.5, float("nan"), "text", [], [0], [-1, 5], [2**40] * 4, [1.5], ["a"]]
+
+
+@pytest.fixture(scope="module")
+def medleys(exported: Path) -> list[Graph]:
+    return [read_graph(exported / "medley" / program) for program in ("pir", "pdmodel")]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_damaged_operator_is_a_model_error_or_nothing(
+    data: st.DataObject, medleys: list[Graph], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """No other exception leaves the translation, whatever stands in an attribute or is said of a shape."""
+    graph = data.draw(st.sampled_from(medleys))
+    place = data.draw(st.integers(0, len(graph.ops) - 1))
+    op = graph.ops[place]
+    values = dict(graph.values)
+    if op.attrs and data.draw(st.booleans()):
+        name = data.draw(st.sampled_from(sorted(op.attrs)))
+        op = replace(op, attrs={**op.attrs, name: data.draw(st.sampled_from(ODD))})
+    else:
+        name = data.draw(st.sampled_from(sorted(name for names in op.outputs.values() for name in names)))
+        shape = data.draw(st.lists(st.sampled_from([-1, 0, 1, 3, 2**40]), max_size=5))
+        values[name] = replace(values[name], shape=tuple(shape))
+    damaged = replace(graph, ops=(*graph.ops[:place], op, *graph.ops[place + 1 :]), values=values)
+    with contextlib.suppress(ModelError):
+        translate(damaged, "embedding", tmp_path_factory.mktemp("damaged") / "a.onnx")
+
+
 def without_suppression() -> Graph:
     graph = detector_of()
     return replace(graph, ops=graph.ops[:-1], outputs=("boxes", "scores"))
@@ -260,7 +291,17 @@ def with_regions() -> Graph:
         (detector_of(nms_eta=0.9), "detection", "nms_eta 0.9"),
         (detector_of(nms_threshold=0.0), "detection", "nms_threshold must be above 0 and at most 1, got 0.0"),
         (without_suppression(), "embedding", "gives 2 outputs. Expected one"),
-        (embedding_of("relu", {}, (-1, 3, 1)), "embedding", "features ('y') are float32 [-1, 3, 1]. Expected [batch,"),
+        (
+            embedding_of("relu", {}, (-1, 3, 1)),
+            "embedding",
+            "features ('y') are float32 [-1, 3, 1]. Expected float32 [batch,",
+        ),
+        (replace(detector_of(), inputs=("image",)), "detection", "its input 'im_shape' is not computed before it"),
+        (
+            replace(without_suppression(), outputs=("size",), ops=()),
+            "embedding",
+            "Nothing computes the model's features",
+        ),
         (replace(embedding_of("relu", {}), inputs=("x", "h")), "embedding", "has the inputs x, h. Expected one"),
         (
             network_of([], [replace(IMAGE, shape=(-1, 1, 8, 8))], ["x"], ["x"]),

@@ -4,6 +4,7 @@ An exported network computes shapes: it takes the shape of a feature map, cuts a
 again.  Most sides are known, so most of that needs no operator in the file; the batch size is not, and stays open.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,11 +18,15 @@ Known = NDArray[Any]
 
 Attributes = Mapping[str, Attribute]
 
+MOST_ELEMENTS = 2**28
+"""No larger array is made before the network runs; a damaged file may ask for any."""
+
 
 def fold(kind: str, inputs: Sequence[Known | None], attrs: Attributes, dtype: str) -> Known | None:
     """The output of type `dtype` as far as the inputs tell it, or None where they tell nothing.
 
     An input is None where it is not known at all.  Operators that only move elements also take arrays in part known.
+    Raises what numpy raises where the inputs do not fit each other.
     """
     if kind not in FOLDS or any(known is None for known in inputs):
         return None
@@ -29,10 +34,30 @@ def fold(kind: str, inputs: Sequence[Known | None], attrs: Attributes, dtype: st
     in_part = [known.dtype == object for known in arrays]
     if any(in_part) and (kind not in MOVES or (any(in_part[1:]) and kind != "Concat")):
         return None
-    result = FOLDS[kind](arrays, attrs)
-    if any(in_part) and any(item is None for item in result.ravel()):
-        return result
-    return result.astype(dtype, copy=False)
+    if _length(kind, arrays, attrs) > MOST_ELEMENTS:
+        return None
+    with np.errstate(all="ignore"):  # numbers of a damaged file overflow; numpy would warn
+        result = FOLDS[kind](arrays, attrs)
+        if any(in_part) and any(item is None for item in result.ravel()):
+            return result
+        return result.astype(dtype, copy=False)
+
+
+def _length(kind: str, arrays: Sequence[Known], attrs: Attributes) -> float:
+    """How many elements the result has, where it can have more than the first input and is not a view of it."""
+    first = arrays[0]
+    if kind == "Range":
+        start, end, step = (array.item() for array in arrays)
+        return float((end - start) / step)
+    if kind == "Tile":
+        return float(first.size * math.prod(arrays[1].tolist()))
+    if kind == "Gather":
+        return first.size * arrays[1].size
+    if kind == "Concat":
+        return sum(array.size for array in arrays)
+    if kind in ARITHMETIC:
+        return math.prod(np.broadcast_shapes(*(array.shape for array in arrays)))
+    return 0
 
 
 def _reshape(arrays: Sequence[Known], attrs: Attributes) -> Known:
@@ -89,12 +114,17 @@ MOVES: dict[str, Fold] = {
     "Unsqueeze": _unsqueeze,
 }
 
-FOLDS: dict[str, Fold] = MOVES | {
+ARITHMETIC: dict[str, Fold] = {
     "Add": _of_two(np.add),
     "Max": _of_two(np.maximum),
     "Min": _of_two(np.minimum),
     "Mul": _of_two(np.multiply),
-    "Range": lambda arrays, attrs: np.arange(*(array.item() for array in arrays)),
     "Sub": _of_two(np.subtract),
+}
+
+FOLDS: dict[str, Fold] = {
+    **MOVES,
+    **ARITHMETIC,
+    "Range": lambda arrays, attrs: np.arange(*(array.item() for array in arrays)),
     "Tile": lambda arrays, attrs: np.tile(arrays[0], arrays[1].tolist()),
 }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eyas.errors import ModelError
-from eyas.paddle.onnx_file import DTYPES, Array, Attribute, Node, OnnxGraph, Port
+from eyas.paddle.onnx_file import DTYPES, MOST_BYTES, Array, Attribute, Node, OnnxGraph, Port
 from eyas.paddle.onnx_fold import Known, fold
 
 Shape = tuple[int | None, ...]
@@ -42,9 +42,11 @@ class GraphBuilder:
         return Tensor(name, dtype, tuple(side if isinstance(side, int) else None for side in sides))
 
     def constant(self, array: Array, label: str = "constant") -> Tensor:
-        """A constant, which is not copied.  Raises ModelError for a type that ONNX does not have."""
+        """A constant, which is not copied.  Raises ModelError for a type or a size that ONNX does not have."""
         if array.dtype.name not in DTYPES:
             raise ModelError(f"{label} has the type {array.dtype}. Expected one of {', '.join(DTYPES)}.")
+        if array.nbytes > MOST_BYTES:
+            raise ModelError(f"{label} has {array.nbytes / 1e9:.1f} GB, and an ONNX file holds at most 2 GB.")
         name = f"{label}/{len(self._constants)}"
         self._constants[name] = array
         return Tensor(name, array.dtype.name, array.shape, array)

@@ -151,10 +151,16 @@ def check_known(ops: Iterable[Op]) -> None:
 
 
 def results_of(op: Op, call: Call) -> dict[str, Tensor]:
-    """Translate `op`, which `check_known` let pass: its results by name, of the type and shape that the file gives."""
+    """Translate `op`, which `check_known` let pass: its results by name, of the type and shape that the file gives.
+
+    Raises ModelError where its inputs and attributes do not fit each other.
+    """
     operator = operator_of(op)
     assert operator is not None
-    found = operator(call)
+    try:
+        found = operator(call)
+    except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError) as error:  # numpy's, of a damaged file
+        raise call.error(f"its inputs and attributes do not fit each other: {error}.") from error
     tensors = found if isinstance(found, list) else [found]
     if len(tensors) != len(call.outputs):
         raise call.error(f"it gives {len(tensors)} tensors, and the file has {len(call.outputs)} for it.")

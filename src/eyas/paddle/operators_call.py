@@ -49,6 +49,8 @@ class Call:
         """The tensors of an input that may hold any number of them."""
         for slot in (str(position), *slots):
             if names := self._op.inputs.get(slot):
+                if missing := [name for name in names if name not in self._tensors]:
+                    raise self.error(f"its input {missing[0]!r} is not computed before it.")
                 return [self._tensors[name] for name in names]
         return []
 
@@ -174,8 +176,8 @@ class Call:
         return self._builder.node(kind, inputs, attrs, dtype, self.output.name)
 
     def constant(self, values: object, dtype: str) -> Tensor:
-        """A constant of a number or of nested lists of numbers."""
-        return self._builder.constant(np.array(values, dtype=dtype), self.output.name)
+        """A constant of a number, of nested lists of numbers, or of an array, which is not copied."""
+        return self._builder.constant(np.asarray(values, dtype=dtype), self.output.name)
 
     def wholes_tensor(self, values: Sequence[int]) -> Tensor:
         """A constant int64 [n], as ONNX wants axes and shapes."""
@@ -187,7 +189,11 @@ class Call:
 
     def cast(self, x: Tensor, dtype: str) -> Tensor:
         """`x` as `dtype`."""
-        return x if x.dtype == dtype else self.node("Cast", [x], {"to": DTYPES[dtype]}, dtype)
+        if x.dtype == dtype:
+            return x
+        if dtype not in DTYPES:
+            raise self.error(f"the type {dtype!r} has no place in ONNX. Expected one of {', '.join(DTYPES)}.")
+        return self.node("Cast", [x], {"to": DTYPES[dtype]}, dtype)
 
     def reshape(self, x: Tensor, sides: Sequence[int]) -> Tensor:
         """`x` with other sides: 0 keeps a side, -1 stands for what is left."""

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable
 
+import numpy as np
+
 from eyas.paddle.onnx_graph import Tensor
 from eyas.paddle.operators_call import Call, Operator
 
@@ -199,7 +201,7 @@ def layer_norm(at: Call) -> Tensor:
     if len(sides) != len(at.sides(x)) - axis:
         raise at.error(f"expected known sides from side {axis} on, got {list(at.sides(x))} (None is not known).")
     weight, bias = at.optional(1, "Scale"), at.optional(2, "Bias")
-    weight = at.constant([1] * math.prod(sides), x.dtype) if weight is None else weight
+    weight = at.constant(np.broadcast_to(np.array(1, x.dtype), math.prod(sides)), x.dtype) if weight is None else weight
     given = [at.reshape(item, sides) for item in (weight, bias) if item is not None]
     return at.node("LayerNormalization", [x, *given], {"axis": axis, "epsilon": at.real("epsilon", 1e-5)})
 

@@ -4,6 +4,7 @@ What a detector does behind its boxes and scores, the suppression of boxes, is l
 are Paddle's, while the ONNX operator for it has other rules.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +109,7 @@ def _slot(op: Op, position: str, name: str) -> str:
 def _rule(op: Op) -> NmsRule:
     def number(name: str, default: float) -> float:
         value = op.attrs.get(name, default)
-        if not isinstance(value, int | float):
+        if not isinstance(value, int | float) or not math.isfinite(value):
             raise ModelError(f"Operator {op.kind!r}: attribute {name!r} must be a number, got {value!r}.")
         return value
 
@@ -139,11 +140,11 @@ def _only_output(graph: Graph) -> str:
 
 def _check_sides(graph: Graph, wanted: dict[str, str]) -> None:
     for name, value in ((name, graph.values[given]) for name, given in wanted.items()):
-        last = 4 if name == "boxes" else -1
-        if len(value.shape) != len(SIDES[name]) or (last > 0 and value.shape[-1] != last):
+        fits = len(value.shape) == len(SIDES[name]) and (name != "boxes" or value.shape[-1] == 4)
+        if not fits or value.dtype != "float32":
             raise ModelError(
                 f"The model's {name} ({value.name!r}) are {value.dtype} {list(value.shape)}. "
-                f"Expected [{', '.join(SIDES[name])}]{', corners being 4' if last > 0 else ''}."
+                f"Expected float32 [{', '.join(SIDES[name])}]{', corners being 4' if name == 'boxes' else ''}."
             )
 
 
@@ -161,6 +162,8 @@ def _network(graph: Graph, image: Value, wanted: dict[str, str]) -> OnnxGraph:
             if name not in tensors and name in graph.parameters:
                 tensors[name] = builder.constant(graph.parameters[name], name)
         tensors |= results_of(op, Call(op, graph.values, tensors, builder))
+    if missing := [new for new, name in wanted.items() if name not in tensors]:
+        raise ModelError(f"Nothing computes the model's {missing[0]}. The file is damaged.")
     sides = {new: _sides(graph.values[name], SIDES[new]) for new, name in wanted.items()}
     return builder.finish({new: tensors[name] for new, name in wanted.items()}, sides)
 
