@@ -61,4 +61,5 @@ def test_pipelines_and_models() -> None:
     assert set(PIPELINES) == set(PIPELINE_SECTIONS) == {"small_object_detection"}
     assert set(STORE) == {
         "SOD-XS-thermal", "PP-YOLOE_plus_SOD-S", "PP-YOLOE_plus_SOD-L", "PP-YOLOE_plus_SOD-largesize-L",
+        "PP-ShiTuV2_det", "PP-ShiTuV2_rec", "PP-ShiTuV2_rec_CLIP_vit_base", "PP-ShiTuV2_rec_CLIP_vit_large",
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Download the one image or PDF that the user named by URL."""
+"""Download the one image or PDF that the user named by URL; and the rules for every connection."""
 
 import os
 import time
@@ -36,7 +36,7 @@ def fetch(url: str) -> bytes:
     deadline = time.monotonic() + TOTAL_SECONDS
     request = Request(urlunsplit(parts), headers={"User-Agent": "eyas"})
     try:
-        with _opener().open(request, timeout=CONNECT_SECONDS) as response:
+        with opener().open(request, timeout=CONNECT_SECONDS) as response:
             return _body(response, name, deadline)
     except urllib.error.HTTPError as error:
         error.close()
@@ -55,8 +55,13 @@ def public_name(url: str) -> str:
         return "the URL"
 
 
+def offline() -> bool:
+    """Whether EYAS_OFFLINE says that nothing may be fetched."""
+    return os.environ.get("EYAS_OFFLINE", "") not in ("", "0")
+
+
 def _checked(url: str, name: str) -> SplitResult:
-    if os.environ.get("EYAS_OFFLINE", "") not in ("", "0"):
+    if offline():
         raise InputError(
             f"cannot download {name}: EYAS_OFFLINE is set, so nothing is fetched. Unset it, or pass a local file."
         )
@@ -80,6 +85,7 @@ class _Redirects(HTTPRedirectHandler):
     ) -> Request | None:
         scheme = urlsplit(newurl).scheme.lower()
         if scheme not in ("http", "https") or (req.type == "https" and scheme == "http"):
+            fp.close()
             raise InputError(
                 f"cannot download {public_name(req.full_url)}: it redirects to {public_name(newurl)}, "
                 "and a redirect may only lead to https, or from http to http."
@@ -87,9 +93,13 @@ class _Redirects(HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _opener() -> OpenerDirector:
+def opener() -> OpenerDirector:
+    """What opens http and https URLs: proxies of the environment, at most three redirects, none to a lesser scheme.
+
+    A redirect that leads elsewhere raises InputError.
+    """
     # Not build_opener(): that adds file:, ftp: and data: handlers.
-    opener = OpenerDirector()
+    director = OpenerDirector()
     for handler in (
         ProxyHandler(),
         HTTPHandler(),
@@ -98,8 +108,8 @@ def _opener() -> OpenerDirector:
         HTTPDefaultErrorHandler(),
         HTTPErrorProcessor(),
     ):
-        opener.add_handler(handler)
-    return opener
+        director.add_handler(handler)
+    return director
 
 
 def _body(response: HTTPResponse, name: str, deadline: float) -> bytes:
