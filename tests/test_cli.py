@@ -33,8 +33,10 @@ Run = Callable[..., Ran]
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Runs `eyas ARGUMENTS...` in a fresh folder."""
+    """Runs `eyas ARGUMENTS...` in a fresh folder, with no models downloaded and no network."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EYAS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("EYAS_OFFLINE", "1")
 
     def command(*arguments: object) -> Ran:
         monkeypatch.setattr(sys, "argv", ["eyas", *map(str, arguments)])
@@ -129,7 +131,7 @@ def test_bad_items_are_named_the_rest_goes_on_and_the_code_is_1(run: Run, bundle
         (["trian"], 2, "No such command 'trian'. Did you mean 'train'?"),
         (["predict", "--modle", "x"], 2, "--model"),
         (["predict", "x.png", "--model", "SOD-XS-thermel"], 1, "Unknown model 'SOD-XS-thermel'. Did you mean"),
-        (["predict", "x.png", "--model", "PP-YOLOE_plus_SOD-S"], 1, "PP-YOLOE_plus_SOD-S comes without weights."),
+        (["predict", "x.png", "--model", "PP-YOLOE_plus_SOD-S"], 1, "EYAS_OFFLINE is set, so nothing is fetched."),
         (["predict", "x.png", "--model_dir", "nowhere"], 1, "There is no model at nowhere."),
         (["--pipeline", "small_object", "--input", "x"], 2, "Did you mean 'small_object_detection'?"),
         (["train"], 2, "-c: no configuration given. Expected a file, or one of: PP-YOLOE_plus_SOD-L"),
