@@ -114,6 +114,7 @@ def test_a_server_that_answers_a_range_with_something_else(zoo: Zoo, target: Pat
     zoo.steps = [Step(send=400_000), second]
     assert fetch(target).read_bytes() == BODY
     assert zoo.asked[1].range == "bytes=400000-"
+    assert [asked.range for asked in zoo.asked[2:]] == ([None] if second.ranges else [])  # it starts anew
 
 
 @pytest.mark.parametrize("tag", [None, 'W/"weak"'])
