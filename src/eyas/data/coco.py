@@ -1,17 +1,19 @@
-"""Reads COCO JSON, and finds it in PaddleX's layout: images/ beside annotations/instance_{train,val}.json."""
+"""Reads COCO JSON."""
 
-import json
-import logging
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from eyas.data.sample import ClassMap, Dataset, Sample
-from eyas.errors import DatasetError, did_you_mean
-
-log = logging.getLogger(__name__)
+from eyas.data.assemble import BoxTable, ImageRow, assemble
+from eyas.data.faults import Fault, Report, Unusable, shown, strictly
+from eyas.data.images import found_below, leads_out, likeliest, posix_name
+from eyas.data.parts import Layout, Part
+from eyas.data.sample import ClassMap, Dataset
+from eyas.data.textfiles import read_json
+from eyas.errors import did_you_mean
 
 Record = dict[str, Any]
 NEEDED = {
@@ -19,202 +21,228 @@ NEEDED = {
     "annotations": ("image_id", "category_id", "bbox"),
     "categories": ("id", "name"),
 }
+_LARGEST = 1e9  # no coordinate, size or area of a picture is near it; also keeps NaN and infinity out
+_MAX_SIDE = 10_000_000
+
+
+def read_coco(annotation_file: str | Path, images_dir: str | Path, report: Report | None = None) -> Dataset:
+    """The annotated images of a COCO JSON file, in the order of the file; class id = place in its category list.
+
+    Boxes become x1, y1, x2, y2; `iscrowd` becomes `ignore`; category and image ids are kept. Without a `report`, the
+    first record that cannot be used raises DatasetError, which names file, record, key and value.
+    """
+    file, folders = Path(annotation_file), (Path(images_dir),)
+    if report is None:
+        return strictly(lambda told: _read(file, folders, told))
+    return _read(file, folders, report)
 
 
 def load_dataset(root: str | Path, split: str) -> Dataset:
-    """The images and boxes of `split` ("train" or "val") of the COCODetDataset folder `root`.
+    """`eyas.data.load_dataset`."""
+    from eyas import data  # data reads through this file
 
-    Raises DatasetError when the layout or the annotations are wrong; `check_images` looks for the image files.
-    """
-    annotation_file, images_dir = find_split(root, split)
-    return read_coco(annotation_file, images_dir)
+    return data.load_dataset(root, split)
 
 
-def find_split(root: str | Path, split: str) -> tuple[Path, Path]:
-    """(annotation file, images folder) of `split` below `root`, which may hold the dataset one or more folders deeper.
-
-    The layout is PaddleX's: `images/` and `annotations/instance_<split>.json` side by side.
-    """
-    root = Path(root)
-    if not root.is_dir():
-        raise DatasetError(f"the dataset folder {root} is not there")
-    homes = [root] if (root / "images").is_dir() else sorted({found.parent for found in _images_dirs(root)})
-    if not homes:
-        raise DatasetError(
-            f"no folder named 'images' in {root} or below it; expected images/ and annotations/instance_{split}.json"
-        )
-    if len(homes) > 1:
-        raise DatasetError(
-            f"{root} holds {len(homes)} datasets ({homes[0]}, {homes[1]}{', …' if len(homes) > 2 else ''}); "
-            "name the folder of one of them"
-        )
-    annotation_file = homes[0] / "annotations" / f"instance_{split}.json"
-    if not annotation_file.is_file():
-        present = sorted(path.name for path in annotation_file.parent.glob("*.json"))
-        raise DatasetError(f"{annotation_file} is not there. JSON files in that folder: {', '.join(present) or 'none'}")
-    return annotation_file, homes[0] / "images"
+def read(_: Layout, part: Part, report: Report) -> Dataset:
+    """The reader of READERS: as `read_coco`, with the image folder that holds the first images of the file."""
+    return _read(part.annotations, part.images, report)
 
 
-def _images_dirs(root: Path) -> list[Path]:
-    """Folders `images` that have an `annotations` sibling; when no one has, every folder `images`."""
-    found = [path for path in root.glob("**/images") if path.is_dir()]
-    return [path for path in found if (path.parent / "annotations").is_dir()] or found
+def _read(file: Path, folders: Sequence[Path], report: Report) -> Dataset:
+    lists = _lists(file, report)
+    if lists is None:
+        return Dataset((), ClassMap((), ()), file)
+    images, annotations, categories = lists
+    classes, class_of = _read_categories(file, categories, report)
+    rows, place_of = _read_images(file, images, folders, report)
+    return _read_annotations(file, annotations, classes, class_of, rows, place_of, report)
 
 
-def read_coco(annotation_file: str | Path, images_dir: str | Path) -> Dataset:
-    """The annotated images of a COCO JSON file, in the order of the file; class id = place in its category list.
-
-    Boxes become x1, y1, x2, y2; `iscrowd` becomes `ignore`. A box without area inside its image cannot be learnt or
-    found: it is left out, logged and told in `problems`. Raises DatasetError for everything else that is wrong, naming
-    file, record, key and value.
-    """
-    file = Path(annotation_file)
-    content = _load_json(file)
-    images, annotations, categories = (_records(file, content, key) for key in NEEDED)
-    classes = _read_classes(file, categories)
-    owner = _places(file, annotations, "image_id", _read_image_rows(file, images))
-    class_ids = _places(
-        file, annotations, "category_id", {known: place for place, known in enumerate(classes.source_ids)}
-    )
-    boxes = _read_boxes(file, annotations)
-    areas = _read_areas(file, annotations, boxes)
-    ignore = np.array([bool(record.get("iscrowd", 0)) for record in annotations], dtype=np.bool_)
-    problems, keep = _without_area(annotations, boxes, owner, images)
-    for problem in problems:
-        log.warning("%s: %s", file, problem)
-
-    # one stable sort by image, then a slice for each: linear in the number of boxes, order of the file kept
-    order = np.flatnonzero(keep)[np.argsort(owner[keep], kind="stable")]
-    xyxy = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1).astype(np.float32)
-    ends = np.searchsorted(owner[order], np.arange(1, len(images)))
-    samples = []
-    for record, rows in zip(images, np.split(order, ends), strict=False):  # no images: np.split still gives one part
-        path = Path(images_dir, record["file_name"].replace("\\", "/"))
-        annotated = (xyxy[rows], class_ids[rows], ignore[rows], areas[rows])
-        samples.append(Sample(record["id"], path, record["width"], record["height"], *annotated))
-    return Dataset(tuple(samples), classes, file, problems)
-
-
-def _load_json(file: Path) -> Record:
-    try:
-        content = json.loads(file.read_bytes())
-    except OSError as error:
-        raise DatasetError(f"{file} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise DatasetError(f"{file} is not JSON: {error}") from error
+def _lists(file: Path, report: Report) -> tuple[list[Any], list[Any], list[Any]] | None:
+    """The three lists of the file; None after a report where it is not COCO at all."""
+    content = read_json(file, report)
+    if content is None:
+        return None
     if not isinstance(content, dict):
-        raise DatasetError(f"{file}: expected a COCO object with {', '.join(NEEDED)}, got a {type(content).__name__}")
-    return content
+        message = f"expected a COCO object with {', '.join(NEEDED)}, got a {type(content).__name__}"
+        report(Fault("error", "not-coco", file, message))
+        return None
+    for key in NEEDED:
+        if not isinstance(content.get(key), list):
+            message = f"{key!r} must be a list, got a {type(content[key]).__name__}" if key in content else ""
+            message = message or f"has no list {key!r}, which COCO needs. {did_you_mean(key, content)}"
+            report(Fault("error", "key-missing", file, message, field=key))
+            return None
+    return content["images"], content["annotations"], content["categories"]
 
 
-def _records(file: Path, content: Record, key: str) -> list[Record]:
-    """The list under `key`, every record checked to be an object that holds the keys it needs."""
-    records = content.get(key)
-    if records is None:
-        raise DatasetError(f"{file} has no list {key!r}, which COCO needs. {did_you_mean(key, content)}")
-    if not isinstance(records, list):
-        raise DatasetError(f"{file}: {key!r} must be a list, got a {type(records).__name__}")
-    for place, record in enumerate(records):
-        if not isinstance(record, dict):
-            raise DatasetError(f"{file}: {key}[{place}] must be an object, got {record!r}")
-        for needed in NEEDED[key]:
-            if needed not in record:
-                raise DatasetError(
-                    f"{file}: {key}[{place}] (id {record.get('id')}) has no {needed!r}; its keys are {sorted(record)}. "
-                    f"{did_you_mean(needed, record)}"
-                )
-    return records
-
-
-def _bad(file: Path, key: str, record: Record, field: str, expected: str) -> NoReturn:
-    raise DatasetError(
-        f"{file}: {key} id {record.get('id')}: {field} must be {expected}, got {record[field]!r}. Mend the record"
-    )
-
-
-def _check_integers(file: Path, key: str, records: list[Record], field: str, at_least: int | None = None) -> None:
-    for record in records:
-        value = record[field]
-        if type(value) is not int or (at_least is not None and value < at_least):
-            _bad(file, key, record, field, "a whole number" + (f" >= {at_least}" if at_least is not None else ""))
-
-
-def _check_texts(file: Path, key: str, records: list[Record], field: str) -> None:
-    for record in records:
-        if not isinstance(record[field], str) or not record[field]:
-            _bad(file, key, record, field, "a text")
-
-
-def _read_classes(file: Path, categories: list[Record]) -> ClassMap:
-    _check_integers(file, "categories", categories, "id")
-    _check_texts(file, "categories", categories, "name")
-    try:
-        return ClassMap(tuple(row["name"] for row in categories), tuple(row["id"] for row in categories))
-    except DatasetError as error:
-        raise DatasetError(f"{file}: categories: {error}") from None
-
-
-def _read_image_rows(file: Path, images: list[Record]) -> dict[int, int]:
-    """Image id -> place in the list."""
-    _check_integers(file, "images", images, "id")
-    for side in ("width", "height"):
-        _check_integers(file, "images", images, side, at_least=1)
-    _check_texts(file, "images", images, "file_name")
-    return {record["id"]: place for place, record in enumerate(images)}
-
-
-def _places(file: Path, annotations: list[Record], field: str, known: dict[int, int]) -> NDArray[np.int64]:
-    """For every annotation the place (int64 [N]) of what its `field` refers to."""
-    _check_integers(file, "annotations", annotations, field)
-    for record in annotations:
-        if record[field] not in known:
-            ids = ", ".join(map(str, sorted(known)[:10])) + (", …" if len(known) > 10 else "")
-            _bad(file, "annotations", record, field, f"an id that the file defines ({ids or 'there is none'})")
-    return np.array([known[record[field]] for record in annotations], dtype=np.int64)
-
-
-def _read_boxes(file: Path, annotations: list[Record]) -> NDArray[np.float64]:
-    """x, y, width, height, float64 [N, 4]."""
-    rows: list[list[float]] = []
-    for record in annotations:
-        row = record["bbox"]
-        if not isinstance(row, list) or len(row) != 4 or not all(type(value) in (int, float) for value in row):
-            _bad(file, "annotations", record, "bbox", "four numbers x, y, width, height")
-        rows.append(row)
-    boxes = np.array(rows, dtype=np.float64).reshape(-1, 4)
-    broken = np.flatnonzero(~np.isfinite(boxes).all(axis=1))
-    if len(broken):
-        _bad(file, "annotations", annotations[broken[0]], "bbox", "four finite numbers")
-    return boxes
-
-
-def _read_areas(file: Path, annotations: list[Record], boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The `area` of every annotation, width * height where the file gives none: float64 [N]."""
-    areas = boxes[:, 2] * boxes[:, 3]
-    for place, record in enumerate(annotations):
-        value = record.get("area")
-        if value is None:
+def _read_categories(file: Path, categories: list[Any], report: Report) -> tuple[ClassMap, dict[int, int]]:
+    """(classes, category id -> class id)."""
+    names: dict[str, None] = {}
+    class_of: dict[int, int] = {}
+    for place, record in enumerate(categories):
+        try:
+            _check_keys(record, "categories")
+            source_id, name = _integer(record, "id"), _text(record, "name")
+            if source_id in class_of:
+                raise _twice("id", f"source id {source_id}", source_id)
+            if name in names:
+                raise _twice("name", f"class name {name!r}", name)
+        except Unusable as problem:
+            report(problem.fault(file, _name("categories", place, record)))
             continue
-        if type(value) not in (int, float) or not np.isfinite(value):
-            _bad(file, "annotations", record, "area", "a finite number")
-        areas[place] = value
-    return areas
+        class_of[source_id] = len(names)
+        names[name] = None
+    if not names:
+        report(Fault("error", "no-classes", file, "no classes; at least one category is needed", field="categories"))
+    return ClassMap(tuple(names), tuple(class_of)), class_of
 
 
-def _without_area(
-    annotations: list[Record], boxes: NDArray[np.float64], owner: NDArray[np.int64], images: list[Record]
-) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
-    """(sentences about the boxes that have no area in their image, bool [N]: the others)."""
-    sizes = np.array([(record["width"], record["height"]) for record in images], dtype=np.float64).reshape(-1, 2)[owner]
-    empty = (boxes[:, 2:] <= 0).any(axis=1)
-    corners = boxes[:, :2] + boxes[:, 2:]
-    outside = ~empty & ((boxes[:, :2] >= sizes) | (corners <= 0)).any(axis=1)
-    problems = []
-    for mask, what in ((empty, "without area"), (outside, "outside their image")):
-        if mask.any():
-            first = annotations[int(np.argmax(mask))]
-            problems.append(
-                f"{int(mask.sum())} of {len(annotations)} boxes {what} are left out, the first is annotation id "
-                f"{first.get('id')} of image id {first['image_id']}: bbox {first['bbox']}"
-            )
-    return tuple(problems), np.logical_not(empty | outside, dtype=np.bool_)
+def _twice(field: str, what: str, value: Any) -> Unusable:
+    return Unusable("duplicate-id", f"the {what} is given twice", field=field, value=value, fix="Keep one of the two.")
+
+
+def _read_images(
+    file: Path, images: list[Any], folders: Sequence[Path], report: Report
+) -> tuple[list[ImageRow], dict[int, int]]:
+    """(images, image id -> place among them)."""
+    folder = likeliest(folders, (record.get("file_name") for record in images if isinstance(record, dict)))
+    rows: list[ImageRow] = []
+    place_of: dict[int, int] = {}
+    for place, record in enumerate(images):
+        record_name = _name("images", place, record)
+        try:
+            _check_keys(record, "images")
+            image_id = _integer(record, "id")
+            if image_id in place_of:
+                raise _twice("id", f"image id {image_id}", image_id)
+            size = _integer(record, "width", 1), _integer(record, "height", 1)
+            path = _image_path(file, record_name, _text(record, "file_name"), folder, report)
+        except Unusable as problem:
+            report(problem.fault(file, record_name))
+            continue
+        place_of[image_id] = len(rows)
+        rows.append(ImageRow(image_id, path, *size))
+    return rows, place_of
+
+
+def _image_path(file: Path, record: str, text: str, folder: Path, report: Report) -> Path:
+    name = posix_name(text)
+    if not leads_out(name):
+        return folder / name
+    found = found_below([folder], name)
+    if found is None:
+        raise Unusable(
+            "path-outside", f"file_name {text!r} leads out of the dataset", field="file_name", value=text,
+            fix=f"Put the image into {folder} and write its path from there.",
+        )  # fmt: skip
+    message = f"file_name {text!r} leads out of the dataset; {found} is used"
+    report(Fault("info", "path-outside", file, message, record, "file_name", text))
+    return found
+
+
+def _read_annotations(
+    file: Path, annotations: list[Any], classes: ClassMap, class_of: dict[int, int],
+    rows: list[ImageRow], place_of: dict[int, int], report: Report,
+) -> Dataset:  # fmt: skip
+    table: list[tuple[int, int, float, float, float, float, bool, float]] = []
+    places: list[int] = []
+    ids: set[int] = set()
+    outlines = 0
+    for place, record in enumerate(annotations):
+        try:
+            table.append(_annotation(record, place_of, class_of))
+        except Unusable as problem:
+            report(problem.fault(file, _name("annotations", place, record)))
+            continue
+        places.append(place)
+        outlines += bool(record.get("segmentation"))
+        own = record.get("id")
+        if type(own) is int and own in ids:
+            message = f"the id {own} is given twice"
+            report(Fault("warning", "duplicate-id", file, message, _name("annotations", place, record), "id", own))
+        elif type(own) is int:
+            ids.add(own)
+    if outlines:
+        message = f"{outlines} annotations also have an outline (segmentation); only the boxes are read"
+        report(Fault("info", "segmentation-not-read", file, message))
+
+    columns = np.array(table, dtype=np.float64).reshape(-1, 8)
+    xyxy = np.concatenate([columns[:, 2:4], columns[:, 2:4] + columns[:, 4:6]], axis=1)
+    owner, class_ids = columns[:, 0].astype(np.int64), columns[:, 1].astype(np.int64)
+    boxes = BoxTable(owner, xyxy, class_ids, columns[:, 6] != 0, columns[:, 7])
+
+    def spot(row: int) -> tuple[Path, str, Any]:
+        record = annotations[places[row]]
+        return file, _name("annotations", places[row], record), record["bbox"]
+
+    return assemble(rows, boxes, classes, file, spot, report)
+
+
+def _annotation(
+    record: Any, place_of: dict[int, int], class_of: dict[int, int]
+) -> tuple[int, int, float, float, float, float, bool, float]:
+    """place of the image, class id, x, y, width, height, ignore, area. Raises Unusable."""
+    _check_keys(record, "annotations")
+    place, class_id = (
+        _known(record, field, known) for field, known in (("image_id", place_of), ("category_id", class_of))
+    )
+    box = record["bbox"]
+    if not isinstance(box, list) or len(box) != 4 or not all(type(value) in (int, float) for value in box):
+        raise _wrong(record, "bbox", "four numbers x, y, width, height")
+    x, y, width, height = box
+    if not all(-_LARGEST <= value <= _LARGEST for value in box):
+        raise _wrong(record, "bbox", "four finite numbers")
+    crowd = record.get("iscrowd")
+    if crowd not in (None, 0, 1):
+        raise _wrong(record, "iscrowd", "0 or 1")
+    area = record.get("area")
+    if area is None:
+        area = width * height
+    elif type(area) not in (int, float) or not abs(area) <= _LARGEST**2:
+        raise _wrong(record, "area", "a finite number")
+    return place, class_id, x, y, width, height, bool(crowd), area
+
+
+def _known(record: Record, field: str, known: dict[int, int]) -> int:
+    value = _integer(record, field)
+    if value not in known:
+        ids = ", ".join(map(str, islice(known, 10))) + (", …" if len(known) > 10 else "")
+        raise _wrong(record, field, f"an id that the file defines ({ids or 'there is none'})", "unknown-reference")
+    return known[value]
+
+
+def _check_keys(record: Any, key: str) -> None:
+    if not isinstance(record, dict):
+        raise Unusable("wrong-value", f"must be an object, got {shown(record)}", value=record)
+    for needed in NEEDED[key]:
+        if needed not in record:
+            message = f"has no {needed!r}; its keys are {sorted(record)}. {did_you_mean(needed, record)}"
+            raise Unusable("key-missing", message, field=needed)
+
+
+def _integer(record: Record, field: str, at_least: int | None = None) -> int:
+    value = record[field]
+    if type(value) is not int or (at_least is not None and not at_least <= value <= _MAX_SIDE):
+        raise _wrong(record, field, "a whole number" + (f" >= {at_least}" if at_least is not None else ""))
+    return value
+
+
+def _text(record: Record, field: str) -> str:
+    value = record[field]
+    if not isinstance(value, str) or not value.strip():
+        raise _wrong(record, field, "a text")
+    return value
+
+
+def _wrong(record: Record, field: str, expected: str, code: str = "wrong-value") -> Unusable:
+    value = record[field]
+    message = f"{field} must be {expected}, got {shown(value)}"
+    return Unusable(code, message, field=field, value=value, fix="Mend the record.")
+
+
+def _name(key: str, place: int, record: Any) -> str:
+    """How a fault names a record: by its id, else by its place in the list."""
+    own = record.get("id") if isinstance(record, dict) else None
+    return f"{key}[{place}]" if own is None else f"{key}[{place}] (id {shown(own)})"

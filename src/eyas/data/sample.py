@@ -1,6 +1,7 @@
 """What every reader returns: a checked, frozen set of annotated images. No pixels are read here."""
 
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,13 @@ class ClassMap:
     def __post_init__(self) -> None:
         if len(self.names) != len(self.source_ids):
             raise DatasetError(f"{len(self.names)} class names came with {len(self.source_ids)} source ids")
-        for what, values in (("name", self.names), ("source id", self.source_ids)):
-            repeated = [value for index, value in enumerate(values) if value in values[:index]]
-            if repeated:
-                raise DatasetError(f"the class {what} {repeated[0]!r} is given twice; every class needs its own {what}")
+        kinds: tuple[tuple[str, Sequence[Hashable]], ...] = (("name", self.names), ("source id", self.source_ids))
+        for what, values in kinds:
+            seen: set[Hashable] = set()
+            for value in values:
+                if value in seen:
+                    raise DatasetError(f"the class {what} {value!r} is given twice; every class needs its own {what}")
+                seen.add(value)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -77,17 +81,16 @@ class Sample:
 class Dataset:
     """Annotated images with their classes.
 
-    `source` is the annotation file or folder they came from. `problems` are sentences about records that were left out.
+    `source` is the annotation file or folder they came from. `classes` is empty for images without annotations.
+    `embedded` names, for an image that exists only inside its LabelMe file, that file: image path -> JSON file.
     """
 
     samples: tuple[Sample, ...]
     classes: ClassMap
     source: Path
-    problems: tuple[str, ...] = ()
+    embedded: Mapping[Path, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not len(self.classes):
-            raise DatasetError(f"{self.source}: no classes; at least one is needed")
         seen: set[int] = set()
         for sample in self.samples:
             if sample.image_id in seen:
@@ -106,9 +109,14 @@ class Dataset:
 
 def check_images(dataset: Dataset) -> None:
     """Make sure that every image file is there; else a DatasetError counts the missing ones and names the first."""
-    missing = [sample.path for sample in dataset.samples if not sample.path.is_file()]
+    check_files([sample.path for sample in dataset.samples], dataset.source)
+
+
+def check_files(paths: Sequence[Path], source: Path) -> None:
+    """As `check_images`, for the image files that `source` names."""
+    missing = [path for path in paths if not path.is_file()]
     if missing:
         raise DatasetError(
-            f"{len(missing)} of {len(dataset)} images of {dataset.source} are not there, the first is {missing[0]}. "
-            "Put them into the images folder, or mend file_name in the annotations"
+            f"{len(missing)} of {len(paths)} images of {source} are not there, the first is {missing[0]}. "
+            "Put them into the images folder, or mend their names in the annotations"
         )
