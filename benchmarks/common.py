@@ -96,7 +96,7 @@ def _cell(value: object) -> str:
 def open_bundle(path: Path | None) -> "Bundle":
     """The bundle at `path`, or the built-in one."""
     from eyas.bundle import Bundle
-    from eyas.store import resolve_model
+    from eyas.convert import resolve_model
 
     return Bundle.open(resolve_model(None, path))
 

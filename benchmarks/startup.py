@@ -2,7 +2,7 @@
 
 Bars: `import eyas` 0.2 s, `eyas --help` 0.3 s, `eyas predict` on one picture with the built-in bundle 2 s and 400 MB of
 resident memory at its peak.  Seconds run from the start of the process to its end, Python's own start included.  With
---install also what `pip install .` takes, and adds to a new virtual environment: bars 90 s, 500 MB and no torch; the packages
+--install also what `pip install .` takes and adds to a new virtual environment: bars 90 s, 500 MB, no torch; packages
 come from wherever pip finds them, its cache included.
 
     python benchmarks/startup.py [--rounds 7] [--bundle FOLDER] [--install] [--json FILE]

@@ -9,8 +9,8 @@ import pytest
 from tests.fakes import embedding_manifest, manifest
 
 from eyas.bundle import Bundle, EmbeddingManifest, Manifest, manifest_from_dict, need_task
+from eyas.convert import resolve_model
 from eyas.errors import ModelError
-from eyas.store import resolve_model
 from eyas.vision.decode import HeadSpec
 from eyas.vision.preprocess import Preprocess
 

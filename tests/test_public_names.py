@@ -23,12 +23,13 @@ FLAGS = {
     "evaluate": CONFIG_FLAGS,
     "export": CONFIG_FLAGS,
     "predict": PREDICT_FLAGS | CONFIG_FLAGS | {"inputs"},
+    "convert": {"source", "target", "--model", "--model_name", "--classes", "-v", "--verbose", "-q", "--quiet"},
     "models": set(),
 }
 
 
 def test_package() -> None:
-    assert eyas.__all__ == ["Detections", "EyasError", "__version__", "create_model", "create_pipeline"]
+    assert eyas.__all__ == ["Detections", "EyasError", "Features", "__version__", "create_model", "create_pipeline"]
     assert all(getattr(eyas, name) is not None for name in eyas.__all__)
     assert set(eyas.__all__) <= set(dir(eyas))
 

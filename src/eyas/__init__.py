@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from eyas.errors import EyasError
     from eyas.pipelines import create_model, create_pipeline
-    from eyas.results import Detections
+    from eyas.results import Detections, Features
 
     __version__: str
 
-__all__ = ["Detections", "EyasError", "__version__", "create_model", "create_pipeline"]
+__all__ = ["Detections", "EyasError", "Features", "__version__", "create_model", "create_pipeline"]
 
 _HOMES = {
     "Detections": "eyas.results",
     "EyasError": "eyas.errors",
+    "Features": "eyas.results",
     "create_model": "eyas.pipelines",
     "create_pipeline": "eyas.pipelines",
 }

@@ -69,7 +69,8 @@ class Asked:
 def list_models() -> None:
     """One line for each model that can be named: what is here of it, what it does, how well, under which licence."""
     from eyas.config import module_configs
-    from eyas.store import KINDS, STORE, converted_bundle, local_path
+    from eyas.convert import converted_bundle
+    from eyas.store import KINDS, STORE, local_path
 
     for entry in STORE.values():
         name, (height, width), figure = entry.name, entry.size_hw, entry.figures[0]

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from eyas.convert import trained_or_named
 from eyas.errors import ConfigError
 from eyas.pipelines import create_model
 from eyas.results import Detections
 from eyas.schema import ModuleConfig
-from eyas.store import trained_or_named
 
 
 def run(config: ModuleConfig) -> Iterator[Detections]:

@@ -2,7 +2,6 @@
 
 import shutil
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -184,11 +183,6 @@ def local_path(name: str, kind: Kind) -> Path | None:
     return None if remote is None else home() / "models" / PurePosixPath(remote.path).name.removesuffix(".tar")
 
 
-def converted_bundle(name: str) -> Path:
-    """Where this version of eyas keeps the bundle that it made of a published model; it need not be there."""
-    return home() / "bundles" / version("eyas") / name
-
-
 def _unpacked(remote: Remote, folder: Path) -> Path:
     """`folder`, or the one in it, with Paddle's files. Where it is missing, its archive is fetched and unpacked."""
     archive = folder.with_name(f"{folder.name}.tar")
@@ -232,36 +226,6 @@ def is_paddle_folder(path: Path) -> bool:
     return any(graph.is_file() and graph.with_suffix(".pdiparams").is_file() for graph in graphs)
 
 
-def resolve_model(model_name: str | None, model_dir: str | Path | None) -> Path:
-    """The bundle directory of a model: `model_dir` where it is given, else the built-in bundle of that name.
-
-    `model_dir` may be a bundle, what `eyas train` wrote (`output`, `output/best_model`, `output/best_model/inference`)
-    or PaddleX's path of a file in there. A `model_name` that is itself a directory counts as `model_dir`.
-    A published model counts once its bundle is in the cache (`converted_bundle`).
-    Raises ModelError for an unknown name, a name without weights here, and a directory without a bundle.
-    """
-    if model_dir is None and model_name is not None and model_name not in STORE and Path(model_name).is_dir():
-        model_dir = model_name
-    if model_dir is not None:
-        return find_bundle(Path(model_dir))
-    entry = known_model(DEFAULT_MODEL if model_name is None else model_name)
-    if entry.built_in:
-        return find_bundle(BUNDLES / entry.name)
-    if (converted_bundle(entry.name) / BUNDLE_FILE).is_file():
-        return converted_bundle(entry.name)
-    trained = f"Train it (eyas train -c {entry.name} -o Global.dataset_dir=PATH) and name the result: "
-    raise ModelError(
-        f"{entry.name} comes without weights. {trained}model_dir='output/best_model/inference'. "
-        f"Built in is {DEFAULT_MODEL}."
-    )
-
-
-def trained_or_named(output: Path, model_name: str) -> Path:
-    """The bundle that training left in `output`, else that of the model of that name. Raises ModelError."""
-    trained = output / "best_model" / "inference"
-    return trained if (trained / BUNDLE_FILE).is_file() else resolve_model(model_name, None)
-
-
 def find_bundle(path: Path) -> Path:
     """The bundle directory in or near `path`. Raises ModelError that says what is there instead."""
     folders = [path, path / "inference", path / "best_model" / "inference"]
@@ -282,7 +246,9 @@ def _what_is_there(path: Path) -> str:
     paddle = [file.name for file in files if is_paddle_file(file)]
     weights = [file for file in files if file.suffix == ".safetensors"]
     if paddle:
-        return f"{path} holds a model of Paddle ({', '.join(paddle[:3])}), which eyas does not read. {expected}."
+        return (
+            f"{path} holds part of a model of Paddle ({', '.join(paddle[:3])}). {expected}, or all of Paddle's files."
+        )
     if weights:
         return f"{path} holds weights but no bundle. Make one: eyas export -c CONFIG -o Export.weight_path={weights[0]}"
     found = ", ".join(file.name for file in files[:5]) or "nothing"

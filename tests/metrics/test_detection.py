@@ -5,45 +5,35 @@ import io
 import json
 from collections.abc import Mapping
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from tests.metrics import scenes
+from tests.metrics.scenes import Found, found, jittered, of_ground_truth
 
-from eyas.data.coco import load_dataset, read_coco
-from eyas.data.sample import ClassMap, Dataset, Sample
+from eyas.data import load_dataset
+from eyas.data.coco import read_coco
+from eyas.data.sample import Dataset
 from eyas.errors import BackendError, DatasetError
-from eyas.metrics.coco import to_coco_results
-from eyas.metrics.detection import SIZE_BINS, DetectionMetrics, evaluate_detections
+from eyas.metrics.coco import coco_truth, to_coco_results
+from eyas.metrics.detection import DetectionMetrics, evaluate_detections
+from eyas.metrics.protocols import PROTOCOLS, SizeProtocol, evaluate_protocol
+from eyas.metrics.sizes import SIZE_BINS, SODA_SMALL, size_bins
 
 TWELVE = ["AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"]
 TWELVE += ["AR1", "AR10", "AR100", "AR_small", "AR_medium", "AR_large"]
 
 
-@dataclass(frozen=True)
-class Found:
-    boxes_xyxy: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    class_ids: NDArray[np.int64]
-
-
-def found(boxes: Any, scores: Any, class_ids: Any) -> Found:
-    order = np.argsort(-np.asarray(scores, np.float32), kind="stable")
-    array = np.asarray(boxes, np.float32).reshape(-1, 4)
-    return Found(array[order], np.asarray(scores, np.float32)[order], np.asarray(class_ids, np.int64)[order])
-
-
 def reference(
     truth: dict[str, Any], results: list[dict[str, Any]], most: tuple[int, ...] = (1, 10, 100), span: Any = None
 ) -> tuple[NDArray[np.float64], list[str]]:
-    """pycocotools' twelve figures and lines; with a `span` of areas, AP and AP50 in it instead."""
+    """pycocotools' twelve figures and lines; with a `span` of areas, AP, AP50 and AR in it instead."""
     with redirect_stdout(io.StringIO()) as printed:
         known = COCO()
         known.dataset = truth
@@ -60,29 +50,9 @@ def reference(
             evaluation.summarize()
     if span is None:
         return evaluation.stats, printed.getvalue().splitlines()
-    precision = evaluation.eval["precision"][..., 0, -1]
-    return np.array([part[part > -1].mean() if (part > -1).any() else -1 for part in (precision, precision[0])]), []
-
-
-def of_ground_truth(dataset: Dataset) -> dict[int, Found]:
-    kept = {sample.image_id: (sample, ~sample.ignore) for sample in dataset.samples}
-    return {key: found(s.boxes_xyxy[k], np.ones(k.sum()), s.class_ids[k]) for key, (s, k) in kept.items()}
-
-
-def jittered(dataset: Dataset, seed: int) -> dict[int, Found]:
-    """Moved, missed and invented boxes, some with the wrong class, with coarse scores so that many tie."""
-    rng = np.random.default_rng(seed)
-    detections = {}
-    for sample in dataset.samples:
-        boxes = sample.boxes_xyxy[rng.random(len(sample.boxes_xyxy)) < 0.85]
-        classes = sample.class_ids[: len(boxes)].copy()
-        boxes = boxes + rng.normal(0, 2, boxes.shape)
-        corner = rng.uniform(0, 400, (8, 2))
-        boxes = np.concatenate([boxes, np.concatenate([corner, corner + rng.uniform(4, 80, (8, 2))], axis=1)])
-        classes = np.concatenate([classes, rng.integers(0, len(dataset.classes), 8)])
-        boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)
-        detections[sample.image_id] = found(boxes, rng.random(len(boxes)).round(1), classes)
-    return detections
+    precision, recall = evaluation.eval["precision"][..., 0, -1], evaluation.eval["recall"][..., 0, -1]
+    parts = (precision, precision[0], recall)
+    return np.array([part[part > -1].mean() if (part > -1).any() else -1 for part in parts]), []
 
 
 def assert_equals_pycocotools(truth: dict[str, Any], dataset: Dataset, detections: Mapping[int, Found]) -> None:
@@ -92,57 +62,20 @@ def assert_equals_pycocotools(truth: dict[str, Any], dataset: Dataset, detection
     np.testing.assert_allclose([metrics.to_dict()[key] for key in TWELVE], stats, atol=1e-9, rtol=0)
     assert metrics.coco_lines() == lines
     wide, _ = reference(truth, results, (1, 10, 500), (0, 1e10))
-    np.testing.assert_allclose([metrics.AP_500, metrics.AP50_500], wide, atol=1e-9, rtol=0)
+    np.testing.assert_allclose([metrics.AP_500, metrics.AP50_500, metrics.AR_500], wide, atol=1e-9, rtol=0)
     for name, span in SIZE_BINS.items():
         expected, _ = reference(truth, results, (1, 10, 500), span)
         got = metrics.by_size[name]
-        np.testing.assert_allclose([got.AP, got.AP50], expected, atol=1e-9, rtol=0)
-
-
-# eighths of a pixel: exact in float32 and, as x + width, exact again when the width is taken back
-side = st.integers(1, 800).map(lambda value: value / 8)
-box = st.tuples(st.integers(0, 800).map(lambda value: value / 8), st.integers(0, 800).map(lambda v: v / 8), side, side)
-annotation = st.tuples(st.integers(0, 3), st.integers(0, 2), box, st.booleans(), st.sampled_from([1.0, 0.5]))
-detection = st.tuples(st.integers(0, 3), st.integers(0, 2), box, st.integers(1, 10))
-copied = st.tuples(st.integers(0, 30), st.integers(-8, 8), st.integers(1, 10))
+        np.testing.assert_allclose([got.AP, got.AP50, got.AR], expected, atol=1e-9, rtol=0)
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.lists(annotation, min_size=1, max_size=30),
-    st.lists(detection, min_size=1, max_size=30),
-    st.lists(copied, max_size=30),
-)
-def test_equals_pycocotools_on_random_data(
-    tmp_path_factory: Any, annotations: list[Any], detections: list[Any], copies: list[Any]
-) -> None:
-    truth = {
-        "images": [{"id": 40 - i, "file_name": f"{i}.png", "width": 200, "height": 200} for i in range(4)],
-        "annotations": [
-            {
-                "id": number,
-                "image_id": 40 - image,
-                "category_id": (9, 2, 5)[category],
-                "bbox": list(xywh),
-                "iscrowd": int(crowd),
-                "area": xywh[2] * xywh[3] * fill,
-            }
-            for number, (image, category, xywh, crowd, fill) in enumerate(annotations, start=1)
-        ],
-        "categories": [{"id": i, "name": str(i)} for i in (9, 2, 5)],
-    }
+@given(scenes.annotations, scenes.detections, scenes.copies)
+def test_equals_pycocotools_on_random_data(tmp_path_factory: Any, rows: Any, drawn: Any, near: Any) -> None:
+    truth = scenes.coco_file(rows)
     file = tmp_path_factory.mktemp("coco") / "file.json"
     file.write_text(json.dumps(truth))
-    dataset = read_coco(file, "images")
-    for place, shift, score in copies:  # near an object, so that matches happen
-        image, category, (x, y, w, h), *_ = annotations[place % len(annotations)]
-        detections = [*detections, (image, category, (x + shift / 8, y, w, h), score)]
-    by_image = {}
-    for image in range(4):
-        mine = [row for row in detections if row[0] == image]
-        boxes = [[x, y, x + w, y + h] for _, _, (x, y, w, h), _ in mine]
-        by_image[40 - image] = found(boxes, [row[3] / 10 for row in mine], [row[1] for row in mine])
-    assert_equals_pycocotools(truth, dataset, by_image)
+    assert_equals_pycocotools(truth, read_coco(file, "images"), scenes.drawn_detections(rows, drawn, near))
 
 
 def test_equals_pycocotools_on_real_annotations(shared_data: Path) -> None:
@@ -163,10 +96,8 @@ def test_ground_truth_as_detections_scores_one(shared_data: Path) -> None:
     assert all(item.found == item.objects for item in metrics.recall_by_size)
 
 
-def tiny_dataset(boxes: Any, class_ids: Any, source_ids: tuple[int, ...] = (9, 2)) -> Dataset:
-    array = np.asarray(boxes, np.float32)
-    sample = Sample(4, Path("a.png"), 640, 512, array, np.asarray(class_ids), np.zeros(len(array), np.bool_))
-    return Dataset((sample,), ClassMap(tuple("abcdef"[: len(source_ids)]), source_ids), Path("tiny.json"))
+def tiny_dataset(boxes: Any, class_ids: Any) -> Dataset:
+    return scenes.dataset(scenes.sample(4, boxes, class_ids))
 
 
 def test_per_class_and_recall_by_size_count_the_right_objects() -> None:
@@ -235,3 +166,65 @@ def test_says_how_to_install_hotcoco(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builtins, "__import__", without_hotcoco)
     with pytest.raises(BackendError, match=r"pip install 'eyas\[train\]'"):
         evaluate_detections(tiny_dataset([[0, 0, 10, 10]], [0]), {})
+
+
+def test_per_class_figures_have_the_mean_of_the_whole() -> None:
+    data, detections = scenes.random_scene(3, crowds=True, ties=True)
+    metrics = evaluate_detections(data, detections)
+    for figure in ("AP", "AP50"):
+        of_classes = [getattr(group, figure) for group in metrics.per_class.values()]
+        assert np.mean(of_classes) == pytest.approx(getattr(metrics, figure), abs=1e-12)
+    assert np.mean([group.AR for group in metrics.per_class.values()]) == pytest.approx(metrics.AR100, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_protocols_equal_pycocotools_with_their_bins(name: str) -> None:
+    data, detections = scenes.random_scene(4, crowds=True, ties=True)
+    truth, results, protocol = coco_truth(data), to_coco_results(data, detections), PROTOCOLS[name]
+    figures = evaluate_protocol(data, detections, protocol)
+    expected, _ = reference(truth, results, (1, protocol.most), protocol.overall)
+    np.testing.assert_allclose([figures.AP, figures.AP50, figures.AR], expected, atol=1e-9, rtol=0)
+    assert set(figures.by_size) == set(protocol.bins)
+    for bin_name, group in figures.by_size.items():
+        expected, _ = reference(truth, results, (1, protocol.most), protocol.bins[bin_name])
+        np.testing.assert_allclose([group.AP, group.AP50, group.AR], expected, atol=1e-9, rtol=0)
+    assert json.loads(json.dumps(figures.to_dict()))["by_size"]
+
+
+def test_protocols_count_objects_of_their_sizes() -> None:
+    """Areas of 100, 144, 400, 1024, 1600 and 4096: SODA's bins share their edges, as COCO's do; AI-TOD's are open."""
+    sides = np.array([10, 12, 20, 32, 40, 64])
+    boxes = np.stack([np.arange(6) * 80, np.zeros(6), np.arange(6) * 80 + sides, sides], axis=1)
+    data = scenes.dataset(scenes.sample(1, boxes, [0] * 6))
+    soda, aitod = (evaluate_protocol(data, of_ground_truth(data), PROTOCOLS[name]) for name in ("soda", "aitod"))
+    assert [group.objects for group in soda.by_size.values()] == [2, 2, 2, 2]
+    assert [group.objects for group in aitod.by_size.values()] == [0, 2, 2, 3]
+    assert (soda.max_dets, aitod.max_dets, soda.AP, aitod.AP) == (20000, 1500, 1, 1)
+    assert PROTOCOLS["soda"].overall == SODA_SMALL == (0, 1024)
+
+
+def test_any_list_of_bins() -> None:
+    assert size_bins((0, 8, 16.5)) == {"0-8": (0, 64), "8-16.5": (64, 272.25)}
+    data = scenes.dataset(scenes.sample(1, [[0, 0, 6, 6], [50, 50, 60, 60]], [0, 0]))
+    figures = evaluate_protocol(data, {1: found([[0, 0, 6, 6]], [0.9], [0])}, SizeProtocol(size_bins((0, 8, 16))))
+    assert {name: (round(group.AP, 12), group.objects) for name, group in figures.by_size.items()} == {
+        "0-8": (1, 1), "8-16": (0, 1),
+    }  # fmt: skip
+    for wrong in ((8,), (8, 8), (8, 4), (-1, 4)):
+        with pytest.raises(ValueError, match="two or more rising numbers"):
+            size_bins(wrong)
+
+
+def test_limits_that_leave_something_out_are_told_in_words() -> None:
+    corners = np.array([(x * 12, y * 12) for y in range(41) for x in range(50)], np.float32)[:501]
+    boxes = np.concatenate([corners, corners + 10], axis=1)
+    data = scenes.dataset(scenes.sample(1, boxes[:150], [0] * 150), scenes.sample(2, [], []))
+    metrics = evaluate_detections(data, {1: found(boxes, np.linspace(1, 0.5, 501), [0] * 501)})
+    counts = (metrics.images_over_100, metrics.images_over_500)
+    assert (*counts, metrics.object_images_over_100, metrics.object_images_over_500) == (1, 1, 1, 0)
+    assert metrics.warnings() == metrics.to_dict()["warnings"]
+    assert metrics.warnings()[0] == (
+        "1 of 2 images have more than 100 detections of one class; COCO's figures count the best 100 of them"
+    )
+    assert len(metrics.warnings()) == 3
+    assert "1 of 2 images have more than 100 objects of one class" in metrics.warnings()[1]

@@ -11,6 +11,7 @@ from eyas.data.faults import Report, silent
 from eyas.data.images import is_image
 from eyas.data.parts import Part, split_of
 from eyas.data.perimage import describes_one
+from eyas.data.textfiles import read_json, read_xml
 from eyas.errors import DatasetError
 
 MAX_DEPTH = 6
@@ -81,15 +82,27 @@ def _unreadable(error: OSError) -> NoReturn:
 
 
 def told_format(folder: Folder) -> str | None:
-    """The format of the annotation files in a folder, None where no format fits them."""
+    """The format of the annotation files in a folder, None where no format fits them.
+
+    Files that cannot be read at all, and texts in a folder `labels`, count as what they are likely meant to be: reading
+    them then says what is wrong.
+    """
     for name, (suffix, fits) in TOLD.items():
-        files = [file for file in folder.files if file.lower().endswith(suffix) and describes_one(file)]
-        if any(fits(folder.path / file, silent) for file in files[:_TRIES]):
+        if any(fits(file, silent) for file in _files(folder, suffix)):
             return name
-    # the labels of images without any object are empty files
-    texts = [folder.path / file for file in folder.files if file.endswith(".txt") and describes_one(file)]
-    named = texts and "labels" in (folder.path.name.lower(), folder.path.parent.name.lower())
-    return "yolo" if named and not any(file.stat().st_size for file in texts[:_TRIES]) else None
+    if "labels" in (folder.path.name.lower(), folder.path.parent.name.lower()) and _files(folder, ".txt"):
+        return "yolo"
+    for name, suffix, read in (("voc", ".xml", read_xml), ("labelme", ".json", read_json)):
+        files = _files(folder, suffix)
+        if files and all(read(file, silent) is None for file in files):
+            return name
+    return None
+
+
+def _files(folder: Folder, suffix: str) -> list[Path]:
+    """The first files that may each describe an image."""
+    names = [name for name in folder.files if name.lower().endswith(suffix) and describes_one(name)]
+    return [folder.path / name for name in names[:_TRIES]]
 
 
 def annotated_folders(root: Path, folders: dict[Path, Folder]) -> dict[tuple[str, Path], list[Place]]:

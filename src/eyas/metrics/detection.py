@@ -8,38 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyas.data.sample import Dataset
-from eyas.metrics.coco import Boxes, Floats, Range, check_known, coco_results, coco_truth, run_coco
+from eyas.metrics.coco import (
+    IOU_50,
+    IOU_75,
+    Boxes,
+    CocoArrays,
+    Floats,
+    GroupFigures,
+    check_known,
+    coco_results,
+    coco_truth,
+    run_coco,
+)
+from eyas.metrics.sizes import COCO_RANGES, CURVE_EDGES, SIZE_BINS
 
-# COCO counts the best 100 boxes of a class in an image; VisDrone's rule is 500.
+# COCO counts the best 100 boxes of a class in an image; VisDrone's number is 500.
 MAX_DETS = (1, 10, 100, 500)
-EVERYTHING: Range = (0.0, 1e10)
-# Ranges of area in square pixels, both ends included, as COCO does it. small, medium, large: pycocotools' Params;
-# very_tiny to medium (here `medium64`): the bins of AI-TOD (Wang et al., ICPR 2021).
-COCO_RANGES: dict[str, Range] = {
-    "all": EVERYTHING,
-    "small": (0.0, 32.0**2),
-    "medium": (32.0**2, 96.0**2),
-    "large": (96.0**2, 1e10),
-}
-SIZE_BINS: dict[str, Range] = {
-    "very_tiny": (2.0**2, 8.0**2),
-    "tiny": (8.0**2, 16.0**2),
-    "small": (16.0**2, 32.0**2),
-    "medium": (32.0**2, 64.0**2),
-    "under16": (0.0, 16.0**2),
-}
-# Edges in pixels (square root of the area) of the recall curve; its bins are half-open.
-CURVE_EDGES = (0.0, 4.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0, 24.0, 32.0, 48.0, 64.0, 96.0, 1e5)
-IOU_50, IOU_75 = 0, 5  # places in COCO's ten thresholds 0.50, 0.55 … 0.95
-
-
-@dataclass(frozen=True)
-class GroupFigures:
-    """AP over IoU 0.50:0.95 and AP at IoU 0.50 of one class or size, and how many objects there are of it."""
-
-    AP: float
-    AP50: float
-    objects: int
 
 
 @dataclass(frozen=True)
@@ -86,6 +70,10 @@ class DetectionMetrics:
     detections: int
     images_over_100: int
     """Images with more than 100 detections of one class: there the first twelve figures leave some out."""
+    images_over_500: int
+    object_images_over_100: int
+    """Images with more than 100 objects of one class: there the first twelve figures cannot be 1."""
+    object_images_over_500: int
 
     @property
     def AP_under16(self) -> float:
@@ -93,8 +81,24 @@ class DetectionMetrics:
         return self.by_size["under16"].AP
 
     def to_dict(self) -> dict[str, Any]:
-        """All figures in full precision, ready for JSON; `AP_under16` also at the top."""
-        return {**asdict(self), "AP_under16": self.AP_under16}
+        """All figures in full precision, ready for JSON; `AP_under16` also at the top; `warnings` in words."""
+        return {**asdict(self), "AP_under16": self.AP_under16, "warnings": self.warnings()}
+
+    def warnings(self) -> list[str]:
+        """A sentence for each limit on the number of detections that leaves some of them, or some objects, out."""
+        told = []
+        limits = (
+            (100, "COCO's figures", self.images_over_100, self.object_images_over_100),
+            (500, "the figures at 500", self.images_over_500, self.object_images_over_500),
+        )
+        for most, which, found, wanted in limits:
+            if found:
+                told.append(f"{found} of {self.images} images have more than {most} detections of one class; {which} "
+                            f"count the best {most} of them")  # fmt: skip
+            if wanted:
+                told.append(f"{wanted} of {self.images} images have more than {most} objects of one class; {which} "
+                            f"stay below 1 there even if all are found")  # fmt: skip
+        return told
 
     def coco_lines(self) -> list[str]:
         """The twelve lines that pycocotools' `summarize` prints."""
@@ -128,10 +132,11 @@ def evaluate_detections(dataset: Dataset, detections: Mapping[int, Boxes]) -> De
     """
     check_known(dataset, detections)
     truth, results = coco_truth(dataset), coco_results(dataset, detections)
-    ranges = {**COCO_RANGES, **{f"bin {name}": span for name, span in SIZE_BINS.items()}}
-    figures = _Figures(*run_coco(truth, results, list(ranges.values()), MAX_DETS), tuple(ranges))
-    areas, classes = _objects(dataset)
-    over_100 = sum(bool((np.bincount(found.class_ids) > 100).any()) for found in detections.values())
+    ranges = {**COCO_RANGES, **{_BIN + name: span for name, span in SIZE_BINS.items()}}
+    figures = run_coco(truth, results, ranges, MAX_DETS)
+    areas, classes = objects_of(dataset)
+    found_counts = [_largest_class(found.class_ids) for found in detections.values()]
+    object_counts = [_largest_class(sample.class_ids[~sample.ignore]) for sample in dataset.samples]
     return DetectionMetrics(
         AP=figures.ap(),
         AP50=figures.ap(iou=IOU_50),
@@ -151,49 +156,41 @@ def evaluate_detections(dataset: Dataset, detections: Mapping[int, Boxes]) -> De
         AR_500=figures.ar(most=500),
         by_size=_by_size(figures, areas),
         per_class={
-            name: GroupFigures(figures.ap(of=k), figures.ap(iou=IOU_50, of=k), int((classes == k).sum()))
-            for k, name in enumerate(dataset.classes.names)
+            name: figures.group(int((classes == k).sum()), of=k) for k, name in enumerate(dataset.classes.names)
         },
         recall_by_size=_recall_by_size(truth, results, areas, classes),
         images=len(dataset),
         objects=len(classes),
         ignored_regions=sum(int(sample.ignore.sum()) for sample in dataset.samples),
         detections=len(results),
-        images_over_100=over_100,
+        images_over_100=sum(count > 100 for count in found_counts),
+        images_over_500=sum(count > 500 for count in found_counts),
+        object_images_over_100=sum(count > 100 for count in object_counts),
+        object_images_over_500=sum(count > 500 for count in object_counts),
     )
 
 
-@dataclass(frozen=True)
-class _Figures:
-    """Means over the arrays of `run_coco`; `of` is a class id, None means all classes."""
-
-    precision: Floats
-    recall: Floats
-    ranges: tuple[str, ...]
-
-    def ap(self, area: str = "all", *, most: int = 100, iou: int | None = None, of: int | None = None) -> float:
-        part = self.precision[..., self.ranges.index(area), MAX_DETS.index(most)]
-        part = part if iou is None else part[[iou]]
-        return _mean(part if of is None else part[..., of])
-
-    def ar(self, area: str = "all", *, most: int = 100) -> float:
-        return _mean(self.recall[..., self.ranges.index(area), MAX_DETS.index(most)])
+_BIN = "bin "  # a size bin among COCO's ranges, which have a "small" and a "medium" too
 
 
-def _mean(values: Floats) -> float:
-    """The mean of what could be measured, -1 where nothing could."""
-    known = values[values > -1]
-    return float(np.mean(known)) if known.size else -1.0
+def objects_of(dataset: Dataset) -> tuple[Floats, NDArray[np.int64]]:
+    """(areas float64 [N], class ids int64 [N]) of everything that is to be found."""
+    areas = [sample.box_areas[~sample.ignore] for sample in dataset.samples]
+    classes = [sample.class_ids[~sample.ignore] for sample in dataset.samples]
+    return np.concatenate([np.zeros(0), *areas]), np.concatenate([np.zeros(0, np.int64), *classes])
 
 
-def _by_size(figures: _Figures, areas: Floats) -> dict[str, GroupFigures]:
-    """AP of each size bin, at 500 detections."""
-    found = {}
-    for name, (low, high) in SIZE_BINS.items():
-        count = int(((areas >= low) & (areas <= high)).sum())
-        label = f"bin {name}"
-        found[name] = GroupFigures(figures.ap(label, most=500), figures.ap(label, most=500, iou=IOU_50), count)
-    return found
+def _largest_class(class_ids: NDArray[np.int64]) -> int:
+    """How often the most frequent value occurs."""
+    return int(np.bincount(class_ids, minlength=1).max())
+
+
+def _by_size(figures: CocoArrays, areas: Floats) -> dict[str, GroupFigures]:
+    """The figures of each size bin, at 500 detections."""
+    return {
+        name: figures.group(int(((areas >= low) & (areas <= high)).sum()), _BIN + name, most=500)
+        for name, (low, high) in SIZE_BINS.items()
+    }
 
 
 def _recall_by_size(
@@ -202,17 +199,10 @@ def _recall_by_size(
     """How many of the objects of each size were found."""
     # COCO ranges include both ends; a bin that ends just below its edge counts an object on the edge once
     spans = [(low**2, float(np.nextafter(high**2, 0))) for low, high in zip(CURVE_EDGES, CURVE_EDGES[1:], strict=False)]
-    _, recall = run_coco(truth, results, spans, MAX_DETS[-1:])
+    recall = run_coco(truth, results, {str(span): span for span in spans}, MAX_DETS[-1:]).recall
     curve = []
     for place, (low, high) in enumerate(spans):
         counts = np.bincount(classes[(areas >= low) & (areas <= high)], minlength=recall.shape[1])
         found = np.rint(np.maximum(recall[IOU_50, :, place, 0], 0) * counts)
         curve.append(SizeRecall(CURVE_EDGES[place], CURVE_EDGES[place + 1], int(counts.sum()), int(found.sum())))
     return tuple(curve)
-
-
-def _objects(dataset: Dataset) -> tuple[Floats, NDArray[np.int64]]:
-    """(areas float64 [N], class ids int64 [N]) of everything that is to be found."""
-    areas = [sample.box_areas[~sample.ignore] for sample in dataset.samples]
-    classes = [sample.class_ids[~sample.ignore] for sample in dataset.samples]
-    return np.concatenate([np.zeros(0), *areas]), np.concatenate([np.zeros(0, np.int64), *classes])
