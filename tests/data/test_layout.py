@@ -28,6 +28,8 @@ YOLO = "0 0.25 0.4 0.3 0.4\n"
 VISDRONE = "1,2,3,4,1,4,0,0\n"
 DOTA = "imagesource:GoogleEarth\ngsd:0.1\n1 2 4 2 4 6 1 6 car 0\n"
 CSV = "xmin,ymin,xmax,ymax,label,image_path\n1,2,4,6,car,a.jpg\n"
+CVAT = """<annotations><image id="0" name="a.jpg" width="10" height="10">
+<box label="car" xtl="1" ytl="2" xbr="4" ybr="6"/></image></annotations>"""
 JPG = (10, 10)
 BOX = {"a.jpg": [[1, 2, 4, 6]]}
 
@@ -84,6 +86,7 @@ LAYOUTS: list[tuple[str, list[str], dict[str, Any]]] = [
     ("dota", ["train", "val"], {
         f"{split}/{name}": content for split in ("train", "val")
         for name, content in {"images/a.jpg": JPG, "labelTxt-v1.0/labelTxt/a.txt": DOTA}.items()}),
+    ("cvat", ["all"], {"images/a.jpg": JPG, "annotations.xml": CVAT}),
     ("csv", ["all"], {"a.jpg": JPG, "boxes.csv": CSV}),
     ("csv", ["train", "val"], {"images/a.jpg": JPG, "train.csv": CSV, "val.csv": CSV}),
     ("csv", ["train"], {"train/a.jpg": JPG, "train/_annotations.csv": CSV}),
@@ -149,18 +152,34 @@ def test_two_formats_side_by_side_have_to_be_chosen(tmp_path: Path) -> None:
 
 def test_coco_wins_over_what_it_was_made_from(tmp_path: Path) -> None:
     tree(tmp_path, {**LAYOUTS[14][2], "annotations/instance_train.json": COCO})
-    assert find_layout(tmp_path).format == "coco"
+    layout = find_layout(tmp_path)
+    assert layout.format == "coco" and layout.description.endswith("Not read: LabelMe JSON in the same folder")
     dataset, faults = told(tmp_path, "train", "labelme")
     assert (boxes(dataset), faults) == (BOX, [])
 
 
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("Annotations/a.xml", "a.xml: is not XML"),
+        ("annotations/a.json", "a.json: is not JSON"),
+        ("labels/a.txt", "a.txt: line 1: a value must be a number, got '<broken'"),
+        ("annotations/instance_train.json", "instance_train.json: is not JSON"),
+    ],
+)
+def test_a_dataset_whose_only_file_is_broken_is_still_recognised(tmp_path: Path, file: str, words: str) -> None:
+    tree(tmp_path, {"images/a.jpg": JPG, file: "<broken"})
+    with pytest.raises(DatasetError, match=words):
+        read_dataset(tmp_path)
+
+
 def test_an_unknown_layout_says_what_is_there(tmp_path: Path) -> None:
-    tree(tmp_path, {"a.jpg": JPG, "x/boxes.json": '[{"image": "a.jpg"}]', "cvat.xml": "<annotations/>"})
+    tree(tmp_path, {"a.jpg": JPG, "x/boxes.json": '[{"image": "a.jpg"}]', "odd.xml": "<annotations/>"})
     with pytest.raises(DatasetError) as caught:
         find_layout(tmp_path)
     message = str(caught.value)
     assert "labels/*.txt or data.yaml (YOLO)" in message
-    assert message.endswith("There: 1 x .jpg, 1 x .xml, 1 x .json; such as cvat.xml, x/boxes.json")
+    assert message.endswith("There: 1 x .jpg, 1 x .xml, 1 x .json; such as odd.xml, x/boxes.json")
 
 
 def test_a_recognition_dataset_is_named_as_such(tmp_path: Path) -> None:
@@ -181,7 +200,7 @@ def test_a_split_has_other_names_and_must_be_there(tmp_path: Path) -> None:
     assert len(load_dataset(root, "valid")) == 1
     with pytest.raises(DatasetError, match="has the splits train, val; name one of them"):
         read_dataset(root)
-    with pytest.raises(DatasetError, match="no split 'test'"):
+    with pytest.raises(DatasetError, match="no split 'test' .*splits: train, val$"):
         load_dataset(root, "test")
 
 

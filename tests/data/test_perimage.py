@@ -239,6 +239,21 @@ def test_csv_columns_in_any_order_and_spelling(tmp_path: Path) -> None:
         ("image-missing", "line 3"), ("wrong-value", "line 4"), ("wrong-value", "line 5")]  # fmt: skip
 
 
+def test_cvat_shapes(tmp_path: Path) -> None:
+    text = """<annotations><meta><task><labels><label><name>van</name></label><label><name>car</name></label></labels>
+    </task></meta><image id="4" name="sub/a.jpg" width="20" height="10">
+    <box label="car" xtl="1" ytl="2" xbr="4" ybr="6"/><polygon label="van" points="1,2;3,4.5;6,3"/>
+    <ellipse label="car" cx="5" cy="5" rx="2" ry="1"/><box label="bus" xtl="1" ytl="2" xbr="4" ybr="6"/>
+    <box label="car" xtl="1" ytl="2" xbr="?" ybr="6"/><polygon label="car" points="1;2"/></image>
+    <image id="5" name="b.jpg" width="0" height="10"/></annotations>"""
+    dataset, faults = told(tree(tmp_path, {"annotations.xml": text, "images/sub/a.jpg": (20, 10)}))
+    assert boxes(dataset) == {"a.jpg": [[1, 2, 4, 6], [1, 2, 6, 4.5], [3, 4, 7, 6]]}
+    assert dataset.classes.names == ("van", "car") and dataset.samples[0].class_ids.tolist() == [1, 0, 1]
+    assert [(fault.code, fault.record) for fault in faults] == [
+        ("wrong-value", "image 4, shape 5"), ("wrong-value", "image 4, shape 6"), ("wrong-value", "image 5"),
+        ("shapes-boxed", ""), ("unknown-class", "image 4, shape 4")]  # fmt: skip
+
+
 def test_an_image_turned_by_exif_has_its_upright_size(tmp_path: Path) -> None:
     from PIL import Image
 

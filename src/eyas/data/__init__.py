@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from eyas.data import coco, dota, labelme, plain, table, visdrone, voc, yolo
+from eyas.data import coco, cvat, dota, labelme, plain, table, visdrone, voc, yolo
 from eyas.data.faults import Fault, Report, strictly
 from eyas.data.layout import find_layout
 from eyas.data.parts import Layout, Part
@@ -32,6 +32,7 @@ READERS: dict[str, Callable[[Layout, Part, Report], Dataset]] = {
     "visdrone": visdrone.read,
     "dota": dota.read,
     "csv": table.read,
+    "cvat": cvat.read,
     "images": plain.read,
 }
 WRITERS: dict[str, Callable[[Dataset, Path, str, Images], tuple[Fault, ...]]] = {

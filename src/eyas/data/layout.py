@@ -21,11 +21,13 @@ TITLES = {  # format -> what a description calls it
     "visdrone": "VisDrone text files",
     "dota": "DOTA text files",
     "csv": "CSV of boxes",
+    "cvat": "CVAT XML",
     "images": "images without annotations",
 }
 _LOOKED_FOR = (
     "annotations/instance_train.json (COCO), Annotations/*.xml (VOC), annotations/*.json (LabelMe), labels/*.txt or "
-    "data.yaml (YOLO), annotations/*.txt (VisDrone), labelTxt/*.txt (DOTA), a CSV file of boxes"
+    "data.yaml (YOLO), annotations/*.txt (VisDrone), labelTxt/*.txt (DOTA), annotations.xml (CVAT), a CSV "
+    "file of boxes"
 )
 _FOR_PEOPLE = ("readme", "licen", "unlabeled")
 _WORDS = (".json", ".xml", ".txt", ".csv", ".yaml", ".yml", ".names", ".tfrecord", ".mat", ".h5", ".pkl")
@@ -35,8 +37,9 @@ def find_layout(root: str | Path, format: str | None = None) -> Layout:
     """The dataset that the folder `root` holds, itself or in a folder below; it is recognised by its files.
 
     `format`, a key of READERS, is needed where annotations of several formats are there; COCO alone wins over others
-    beside it, which are taken to be what it was made from. A dataset in `root` itself wins over those below. Raises
-    DatasetError where nothing is recognised, or more than one dataset; it says what was looked for and what is there.
+    beside it, which are taken to be what it was made from. A dataset in `root` itself wins over those below; the
+    description names what is not read. Raises DatasetError where nothing is recognised, or more than one dataset; it
+    says what was looked for and what is there.
     """
     root = Path(root)
     if format is not None and format not in TITLES:
@@ -47,7 +50,8 @@ def find_layout(root: str | Path, format: str | None = None) -> Layout:
     found = [*coco_layouts(root, folders), *table_layouts(root, folders)]
     groups = annotated_folders(root, folders)
     found += [layout_of(name, home, places, folders) for (name, home), places in groups.items()]
-    found = [layout for layout in found if layout.format == format] if format else _without_sources(found)
+    every = [layout for layout in found if format in (None, layout.format)]
+    found = every if format else _without_sources(every)
     found = [layout for layout in found if layout.root == root] or found
     if format == "images" or (not found and not format and _only_images(folders.values())):
         found = [_plain(root, folders)]
@@ -59,7 +63,8 @@ def find_layout(root: str | Path, format: str | None = None) -> Layout:
         raise DatasetError(f"no dataset is recognised in {root}. Looked for {looked_for}. There: {there}{hint}")
     if len(found) > 1:
         raise DatasetError(f"{root} holds {len(found)} datasets: {_listed(found, root)}")
-    return replace(found[0], description=describe(found[0]))
+    others = _few(_named(layout, root) for layout in every if layout not in found)
+    return replace(found[0], description=describe(found[0]) + (f". Not read: {others}" if others else ""))
 
 
 def describe(layout: Layout) -> str:
@@ -97,11 +102,15 @@ def _plain(root: Path, folders: dict[Path, Folder]) -> Layout:
 
 def _listed(found: list[Layout], root: Path) -> str:
     """The datasets, and what to do about their number."""
-    names = [f"{TITLES[layout.format]} in {_below(root, layout.root)}" for layout in found]
+    names = [_named(layout, root) for layout in found]
     if len({layout.root for layout in found}) == 1:
         formats = " or ".join(repr(layout.format) for layout in found)
         return f"{', '.join(names)}. Say which one is meant: format {formats}"
     return f"{_few(names)}. Name the folder of one of them"
+
+
+def _named(layout: Layout, root: Path) -> str:
+    return f"{TITLES[layout.format]} in {_below(root, layout.root)}"
 
 
 def _there(folders: dict[Path, Folder]) -> str:

@@ -52,7 +52,7 @@ class Layout:
         if split is None:
             raise DatasetError(f"{self.root} has the splits {there}; name one of them")
         expected = f" (expected annotations/instance_{split}.json)" if self.format == "coco" else ""
-        raise DatasetError(f"{self.root} has no split {split!r}{expected}. Found: {self.description}; splits: {there}")
+        raise DatasetError(f"{self.root} has no split {split!r}{expected}. Found: {self.description}")
 
 
 def split_of(name: str) -> str | None:

@@ -1,11 +1,12 @@
-"""Finds the datasets whose annotations are one file a split: COCO JSON and CSV."""
+"""Finds the datasets whose annotations are one file a split: COCO JSON, CSV and CVAT's XML."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
-from eyas.data import table
+from eyas.data import cvat, table
 from eyas.data.discover import ANNOTATION_FOLDERS, IMAGE_FOLDERS, Folder
-from eyas.data.faults import silent
+from eyas.data.faults import Report, silent
 from eyas.data.parts import Layout, Part, by_split, split_of
 
 ROBOFLOW = "_annotations.coco.json"
@@ -42,18 +43,33 @@ def coco_layouts(root: Path, folders: dict[Path, Folder]) -> list[Layout]:
 
 
 def table_layouts(root: Path, folders: dict[Path, Folder]) -> list[Layout]:
-    """The datasets below `root` whose boxes are in CSV files, without their descriptions."""
+    """The datasets below `root` whose boxes are in CSV files or CVAT's, without their descriptions."""
+    kinds: dict[str, tuple[str, Callable[[Path, Report], bool]]] = {
+        "csv": (".csv", table.fits),
+        "cvat": (".xml", cvat.fits),
+    }
+    return [
+        Layout(name, "", home, by_split(_alone(parts)))
+        for name, (suffix, fits) in kinds.items()
+        for home, parts in _set_files(root, folders, suffix, fits).items()
+    ]
+
+
+def _set_files(
+    root: Path, folders: dict[Path, Folder], suffix: str, fits: Callable[[Path, Report], bool]
+) -> dict[Path, list[tuple[str, Part]]]:
+    """The files `*suffix` that fit, by the dataset's folder, each with the name of its split."""
     homes: dict[Path, list[tuple[str, Part]]] = {}
     for folder in folders.values():
-        files = [folder.path / name for name in folder.files if name.lower().endswith(".csv")]
+        files = [folder.path / name for name in folder.files if name.lower().endswith(suffix)]
         in_split = folder.path != root and split_of(folder.path.name) is not None
         home = folder.path.parent if in_split else _home(root, folder)
-        for file in files[:_FEW]:
-            if table.fits(file, silent):
+        for file in files[:_FEW] if len(files) <= _FEW or suffix == ".csv" else ():
+            if fits(file, silent):
                 images = (*([] if folder.has_images else folders[home].inner(IMAGE_FOLDERS)), folder.path)[:1]
                 split = folder.path.name if in_split else file.stem
                 homes.setdefault(home, []).append((split, Part(file, images)))
-    return [Layout("csv", "", home, by_split(_alone(parts))) for home, parts in homes.items()]
+    return homes
 
 
 def _alone(parts: list[tuple[str, Part]]) -> list[tuple[str, Part]]:
