@@ -136,6 +136,8 @@ def test_unknown_images_and_classes_are_refused() -> None:
         evaluate_detections(dataset, {5: found([], [], [])})
     with pytest.raises(DatasetError, match="image id 4 .* class id 2, the dataset's classes are 0 to 1"):
         to_coco_results(dataset, {4: found([[0, 0, 1, 1]], [1], [2])})
+    with pytest.raises(DatasetError, match="class id -1"):
+        evaluate_detections(dataset, {4: found([[0, 0, 1, 1]], [1], [-1])})
 
 
 def test_coco_results_name_source_ids() -> None:

@@ -4,6 +4,7 @@ Images are the unit: they are drawn with replacement, with all their objects and
 other, as the frames of a video do, are not independent, and then the intervals come out too narrow.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -19,7 +20,7 @@ from eyas.metrics.overlaps import Overlaps
 from eyas.metrics.sizes import COCO_RANGES, SIZE_BINS
 
 CONFIDENCE = 0.95
-_CELLS = 1 << 20  # (weightings x detections) computed in one go: what the processor's caches hold
+_CELLS = 1 << 20  # numbers computed in one go: what the processor's caches hold
 
 
 @dataclass(frozen=True)
@@ -159,13 +160,13 @@ def _ledgers(runs: list[Overlaps], figures: Mapping[str, Figure]) -> Iterator[tu
 def _means(ledger: Ledger, weights: Counts, ious: list[int | None]) -> Floats:
     """AP [B, F] under `weights` [B, I], at each of F places in the IoUs (None: over all of them)."""
     curves = Curves(ledger)
-    step = max(1, min(256, _CELLS // max(1, curves.longest)))
+    step = max(1, min(256, _CELLS // max(1, curves.width)))
 
     def part(start: int) -> list[list[float]]:
         rows = curves.precision(weights[start : start + step])
         return [[mean_known(row if iou is None else row[[iou]]) for iou in ious] for row in rows]
 
-    with ThreadPoolExecutor() as workers:  # numpy lets go of the interpreter in its loops
+    with ThreadPoolExecutor(os.cpu_count()) as workers:  # numpy lets go of the interpreter in its loops
         rows = [row for rows in workers.map(part, range(0, len(weights), step)) for row in rows]
     return np.array(rows).reshape(len(weights), len(ious))
 

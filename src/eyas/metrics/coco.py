@@ -111,9 +111,10 @@ def check_known(dataset: Dataset, detections: Mapping[int, Boxes]) -> None:
     if strange:
         raise DatasetError(f"{dataset.source} has no image with the id {min(strange)}, but detections came for it")
     for image_id, found in detections.items():
-        if len(found.class_ids) and int(found.class_ids.max()) >= len(dataset.classes):
+        outside = (found.class_ids < 0) | (found.class_ids >= len(dataset.classes))
+        if outside.any():
             raise DatasetError(
-                f"image id {image_id} of {dataset.source}: a detection has class id {found.class_ids.max()}, "
+                f"image id {image_id} of {dataset.source}: a detection has class id {found.class_ids[outside][0]}, "
                 f"the dataset's classes are 0 to {len(dataset.classes) - 1}"
             )
 

@@ -72,8 +72,8 @@ class Curves:
             for class_id, (start, stop) in enumerate(zip(ends, ends[1:], strict=False))
         ]
         self._thresholds = len(ledger.right)
-        self.longest = max((stop - start for start, stop in zip(ends, ends[1:], strict=False)), default=0)
-        """The most detections of one class: the width of the tables that are made."""
+        self.width = max(int(np.diff(ends).max(initial=0)), self._thresholds * len(RECALLS) * len(self._classes) // 4)
+        """About how many numbers one weighting asks for at a time, to choose how many to compute at once."""
 
     def precision(self, weights: Counts) -> Floats:
         """COCO's precision [B, T, 101, K] for B weightings [B, I] of the images; -1 for a class without an object.
