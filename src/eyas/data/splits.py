@@ -26,14 +26,14 @@ def layout_of(name: str, home: Path, places: list[Place], folders: dict[Path, Fo
         config = _yolo_config(home, folders)
         if config is not None:
             class_file, content = config
-            splits = splits_of_yaml(home, content, splits)
+            splits = _splits_of_yaml(home, content, splits)
     return Layout(name, "", home, splits, class_file)
 
 
 def _listed(name: str, home: Path, part: Part, folders: dict[Path, Folder]) -> dict[str, Part]:
     """The splits that text files name: train_anno_list.txt, ImageSets/Main/train.txt, train.txt; {} without them."""
     names = folders[home].files if home in folders else ()
-    lists = {kind: [] for kind in ("_anno_list", "main", "_list", "")}  # type: dict[str, list[Path]]
+    lists: dict[str, list[Path]] = {kind: [] for kind in ("_anno_list", "main", "_list", "")}  # the surest first
     for file in names:
         found = _LIST.match(file)
         if found:
@@ -66,7 +66,7 @@ def _yolo_config(home: Path, folders: dict[Path, Folder]) -> tuple[Path, dict[An
     return None
 
 
-def splits_of_yaml(home: Path, content: dict[Any, Any], folders: dict[str, Part]) -> dict[str, Part]:
+def _splits_of_yaml(home: Path, content: dict[Any, Any], folders: dict[str, Part]) -> dict[str, Part]:
     """The splits that data.yaml names, each the part found by its folders where the YAML's path is not there.
 
     A path may be a folder, a text file of image paths or a list of folders, from `path` or from the YAML file on.
