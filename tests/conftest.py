@@ -8,6 +8,8 @@ import pytest
 # Tests run in several processes: one thread each, for the numeric libraries and for everything that tests start.
 # Two processes with two spinning threads each, on two cores, are several times slower than with one.
 os.environ["OMP_NUM_THREADS"] = "1"
+# No test fetches a model by accident; those that are about fetching have a server of their own.
+os.environ["EYAS_OFFLINE"] = "1"
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -1,5 +1,6 @@
 """Paddle's models through the public calls: converted, kept in the cache, predicted with, trained from."""
 
+import io
 import json
 import pickle
 import shutil
@@ -10,15 +11,24 @@ import numpy as np
 import pytest
 from tests.conftest import ROOT
 from tests.reference.weights import check, image, state_dict
+from tests.zoo_server import open_zoo
 
-from eyas import create_model, create_pipeline
+from eyas import create_model, create_pipeline, evaluate
 from eyas.backends import open_backend
 from eyas.bundle import AnyManifest, Bundle, Manifest, need_task
+from eyas.cli import app
+from eyas.config import load_module_config
 from eyas.convert import convert, resolve_model
-from eyas.data.synthetic import scene
+from eyas.data.synthetic import scene, write_dataset
 from eyas.errors import ModelError
-from eyas.models.backend import open_weights
+from eyas.export import run as export
+from eyas.models import build_detector
+from eyas.models.backend import load_pretrained, open_weights
+from eyas.models.files import find_weights
+from eyas.models.weights import from_published
+from eyas.paddle.pickles import read_pdparams
 from eyas.pipelines.embedder import Embedder
+from eyas.store import STORE
 
 S, DET, REC = "PP-YOLOE_plus_SOD-S", "PP-ShiTuV2_det", "PP-ShiTuV2_rec"
 PROGRAMS = ("pir", "pir30", "pdmodel")
@@ -200,3 +210,84 @@ def test_what_is_no_model(tmp_path: Path) -> None:
         (tmp_path / f"{name}.pdparams").write_bytes(b"")
     with pytest.raises(ModelError, match=r"holds several weights \(a.pdparams, b.pdparams\). Name one of them"):
         convert(tmp_path, tmp_path / "bundle")
+
+
+def test_training_starts_from_them_with_other_classes(weights_of_s: Path) -> None:
+    model = build_detector(S, 4)
+    load_pretrained(model, weights_of_s)
+    state, given = model.state_dict(), from_published(read_pdparams(weights_of_s))
+    fresh = {name for name in given if ".pred_cls." in name}
+    assert len(fresh) == 6
+    for name in given.keys() - fresh:
+        np.testing.assert_array_equal(state[name].numpy(), given[name].numpy())
+
+
+def test_they_are_measured_with_the_classes_of_the_data(weights_of_s: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_dataset(data, train=0, val=1)
+    file = data / "annotations" / "instance_val.json"
+    content = json.loads(file.read_text())
+    content["categories"] = [{"id": place + 1, "name": f"kind {place}"} for place in range(10)]
+    file.write_text(json.dumps(content))
+    overrides = [f"Global.dataset_dir={data}", f"Global.output={tmp_path}/out", f"Evaluate.weight_path={weights_of_s}"]
+    assert evaluate.run(load_module_config(S, overrides)).images == 1
+    content["categories"].pop()
+    file.write_text(json.dumps(content))
+    with pytest.raises(ModelError, match=r"have 10 classes. The dataset's or given names are 9: kind 0, "):
+        evaluate.run(load_module_config(S, overrides))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [entry.name for entry in STORE.values() if entry.weights is not None])
+def test_every_published_model_is_converted_from_its_weights(name: str, tmp_path: Path) -> None:
+    bundle = Bundle.open(convert(write_pdparams(name, tmp_path), tmp_path / "bundle"))
+    assert bundle.manifest.model == name
+    assert bundle.manifest.made["export_check"]["images"] > 0
+
+
+@pytest.mark.slow
+def test_export_takes_them(weights_of_s: Path, tmp_path: Path) -> None:
+    overrides = [f"Global.output={tmp_path}/bundle", f"Export.weight_path={weights_of_s}", "Export.threshold=0.3"]
+    manifest = Bundle.open(export.run(load_module_config(S, overrides))).manifest
+    assert (names_of(manifest), need_task(manifest, Manifest).threshold) == (VISDRONE, 0.3)
+
+
+# By name
+
+
+def test_a_published_name_is_fetched_once(formats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EYAS_OFFLINE")
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.add(formats / "sod_tiny" / "pir30", f"{S}_infer")
+    with open_zoo() as zoo:
+        monkeypatch.setenv("EYAS_MODEL_MIRROR", zoo.address)
+        zoo.files[f"/official_inference_model/paddle3.0rc0/{S}_infer.tar"] = archive.getvalue()
+        first = list(create_model(S, threshold=0.05).predict(scene(3).image))
+        assert [asked.path.rpartition("/")[2] for asked in zoo.asked] == [f"{S}_infer.tar"]
+    monkeypatch.setenv("EYAS_OFFLINE", "1")
+    (again,) = create_model(S, threshold=0.05).predict(scene(3).image)
+    np.testing.assert_array_equal(again.boxes_xyxy, first[0].boxes_xyxy)
+    pipeline = create_pipeline(
+        config={"pipeline_name": "small_object_detection", "SubModules": {"SmallObjectDetection": {"model_name": S}}}
+    )
+    assert next(iter(pipeline.predict(scene(3).image))).names == VISDRONE
+
+
+def test_the_address_of_published_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = f"https://paddle-model-ecology.bj.bcebos.com/paddlex/official_pretrained_model/{REC}_pretrained.pdparams"
+    with pytest.raises(ModelError, match=rf"cannot download {address}: EYAS_OFFLINE is set"):
+        find_weights(address)
+    place = write_pdparams(REC, tmp_path / "home" / "models")
+    assert find_weights(address) == place
+    with pytest.raises(ModelError, match="is not the address of published weights"):
+        find_weights("https://example.org/other.pdparams")
+
+
+def test_command_line(formats: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("".join(f"kind {place}\n" for place in range(10)))
+    source, target = formats / "sod_tiny" / "pdmodel", tmp_path / "bundle"
+    app(["convert", str(source), str(target), "--classes", str(names)], standalone_mode=False)
+    assert capsys.readouterr().out == f"{target}\n"
+    assert names_of(Bundle.open(target).manifest)[9] == "kind 9"

@@ -60,7 +60,7 @@ def test_a_bundle_is_measured_and_the_result_written(
     assert result["metrics"]["AP"] == metrics.AP
     assert (result["model_name"], result["images"]) == ("Fake", IMAGES)
     assert len(metrics.coco_lines()) == 12
-    assert caplog.messages == ["evaluated 2 of 3 images", "evaluated 3 of 3 images"]
+    assert caplog.messages[-2:] == ["evaluated 2 of 3 images", "evaluated 3 of 3 images"]
 
 
 def test_without_a_path_it_is_what_training_left(data: Path, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_weights_are_measured_as_their_bundle_would_be(data: Path, tmp_path: Pat
 def test_what_is_missing_is_said(data: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Global.dataset_dir: not given"):
         run(config(data, tmp_path, "Global.dataset_dir=null"))
-    with pytest.raises(ModelError, match="PP-YOLOE_plus_SOD-S comes without weights"):
+    with pytest.raises(ModelError, match=r"cannot download .*PP-YOLOE_plus_SOD-S_infer\.tar: EYAS_OFFLINE is set"):
         run(config(data, tmp_path))
     with pytest.raises(ModelError, match="There are no weights at"):
         run(config(data, tmp_path, "Evaluate.weight_path=nowhere.safetensors"))

@@ -61,10 +61,6 @@ def offline() -> bool:
 
 
 def _checked(url: str, name: str) -> SplitResult:
-    if offline():
-        raise InputError(
-            f"cannot download {name}: EYAS_OFFLINE is set, so nothing is fetched. Unset it, or pass a local file."
-        )
     try:
         parts = urlsplit(url)
         usable = parts.scheme.lower() in ("http", "https") and bool(parts.hostname)
@@ -72,6 +68,10 @@ def _checked(url: str, name: str) -> SplitResult:
         raise InputError(f"cannot download {name}: not a URL ({error})") from error
     if not usable:
         raise InputError(f"cannot download {name}: expected a URL that begins with http:// or https://")
+    if offline():
+        raise InputError(
+            f"cannot download {name}: EYAS_OFFLINE is set, so nothing is fetched. Unset it, or pass a local file."
+        )
     return parts
 
 
