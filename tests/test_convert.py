@@ -230,7 +230,7 @@ def test_they_are_measured_with_the_classes_of_the_data(weights_of_s: Path, tmp_
     content["categories"] = [{"id": place + 1, "name": f"kind {place}"} for place in range(10)]
     file.write_text(json.dumps(content))
     overrides = [f"Global.dataset_dir={data}", f"Global.output={tmp_path}/out", f"Evaluate.weight_path={weights_of_s}"]
-    assert evaluate.run(load_module_config(S, overrides)).images == 1
+    assert evaluate.run(load_module_config(S, overrides)).metrics.images == 1
     content["categories"].pop()
     file.write_text(json.dumps(content))
     with pytest.raises(ModelError, match=r"have 10 classes. The dataset's or given names are 9: kind 0, "):

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from tests.fakes import NAMES, manifest, tiny_bundle
 
+from eyas.cli import app
 from eyas.config import load_module_config
 from eyas.errors import ConfigError, ModelError
 from eyas.evaluate import run
@@ -54,20 +55,35 @@ def test_a_bundle_is_measured_and_the_result_written(
     path = tiny_bundle(tmp_path, SIZE_HW).path
     overrides = (f"Evaluate.weight_path={path}", "Evaluate.batch_size=2", "Evaluate.log_interval=1")
     with caplog.at_level(logging.INFO, logger="eyas"):
-        metrics = run(config(data, tmp_path / "out", *overrides))
+        metrics = run(config(data, tmp_path / "out", *overrides)).metrics
     result = json.loads((tmp_path / "out" / "evaluate_result.json").read_text())
     assert result["done_flag"] is True
     assert result["metrics"]["AP"] == metrics.AP
+    assert {"visdrone", "protocols", "intervals", "curves", "confusion", "errors"} <= result["metrics"].keys()
     assert (result["model_name"], result["images"]) == ("Fake", IMAGES)
     assert len(metrics.coco_lines()) == 12
     assert caplog.messages[-2:] == ["evaluated 2 of 3 images", "evaluated 3 of 3 images"]
+
+
+def test_saved_detections_are_measured_and_compared(data: Path, tmp_path: Path) -> None:
+    path = tiny_bundle(tmp_path, SIZE_HW).path
+    first = run(config(data, tmp_path / "a", f"Evaluate.weight_path={path}"))
+    saved = tmp_path / "a" / "predictions.json"
+    arguments = ["--predictions", str(saved), "--dataset", str(data), "--save_path", str(tmp_path / "b"), "-q"]
+    app(["evaluate", *arguments, "--compare", str(saved)], standalone_mode=False)
+    result = json.loads((tmp_path / "b" / "evaluate_result.json").read_text())
+    again = first.to_dict()
+    assert result["model_name"] == "predictions.json"
+    assert result["metrics"]["AP"] == pytest.approx(again["AP"], abs=1e-9)
+    assert result["metrics"]["detections"] == again["detections"]
+    assert result["comparison"]["AP"]["difference"] == 0 and result["comparison"]["AP"]["p_value"] == 1
 
 
 def test_without_a_path_it_is_what_training_left(data: Path, tmp_path: Path) -> None:
     best = tmp_path / "out" / "best_model"
     best.mkdir(parents=True)
     tiny_bundle(tmp_path, SIZE_HW).path.rename(best / "inference")
-    assert run(config(data, tmp_path / "out")).images == IMAGES
+    assert run(config(data, tmp_path / "out")).metrics.images == IMAGES
 
 
 def test_weights_are_measured_as_their_bundle_would_be(data: Path, tmp_path: Path) -> None:
@@ -89,8 +105,8 @@ def test_weights_are_measured_as_their_bundle_would_be(data: Path, tmp_path: Pat
     overrides = ("Evaluate.threshold=0.001",)
     by_torch = run(config(data, tmp_path / "a", f"Evaluate.weight_path={tmp_path}/best_model.pdparams", *overrides))
     by_bundle = run(config(data, tmp_path / "b", f"Evaluate.weight_path={tmp_path}/bundle", *overrides))
-    assert pytest.approx(by_bundle.AP, abs=1e-3) == by_torch.AP
-    assert by_torch.images == by_bundle.images == IMAGES
+    assert pytest.approx(by_bundle.metrics.AP, abs=1e-3) == by_torch.metrics.AP
+    assert by_torch.metrics.images == by_bundle.metrics.images == IMAGES
 
 
 def test_what_is_missing_is_said(data: Path, tmp_path: Path) -> None:

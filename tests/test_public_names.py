@@ -20,7 +20,7 @@ CONFIG_FLAGS = {"-c", "--config", "-o", "--override", "-v", "--verbose", "-q", "
 FLAGS = {
     "": PREDICT_FLAGS | CONFIG_FLAGS | {"--get_pipeline_config", "-y", "--yes", "--install", "--version"},
     "train": CONFIG_FLAGS,
-    "evaluate": CONFIG_FLAGS,
+    "evaluate": CONFIG_FLAGS | {"--predictions", "--dataset", "--compare", "--save_path"},
     "export": CONFIG_FLAGS,
     "predict": PREDICT_FLAGS | CONFIG_FLAGS | {"inputs"},
     "convert": {"source", "target", "--model", "--model_name", "--classes", "-v", "--verbose", "-q", "--quiet"},

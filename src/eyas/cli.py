@@ -12,6 +12,8 @@ from eyas.compat import rename_flags
 from eyas.errors import ConfigError
 from eyas.terminal import Format, exit_codes, messages, say
 
+DEFAULT_CONFIG = "PP-YOLOE_plus_SOD-XS-P2"
+
 EPILOG = "Flags may be written with - or _ between words."
 
 app = typer.Typer(
@@ -104,12 +106,27 @@ def train(config: Config = None, overrides: Overrides = None, verbose: Verbose =
 
 
 @app.command(epilog=EPILOG)
-def evaluate(
-    config: Config = None, overrides: Overrides = None, verbose: Verbose = False, quiet: Quiet = False
+def evaluate(  # noqa: PLR0913 - one parameter a flag
+    config: Config = None,
+    overrides: Overrides = None,
+    predictions: Annotated[
+        str | None, typer.Option("--predictions", help="detections that any tool has saved, instead of a model")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", help="Global.dataset_dir")] = None,
+    compare: Annotated[str | None, typer.Option("--compare", help="saved detections of another run")] = None,
+    save_path: Annotated[str | None, typer.Option("--save_path", help="Global.output")] = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Measure weights or a bundle on a dataset; writes evaluate_result.json into Global.output."""
+    """Measure weights, a bundle or saved detections; writes evaluate_result.json into Global.output."""
+    given = {
+        "Evaluate.predictions": predictions, "Global.dataset_dir": dataset, "Evaluate.compare_with": compare,
+        "Global.output": save_path,
+    }  # fmt: skip
     with exit_codes(verbose, quiet):
-        run_mode(config, overrides, "evaluate")
+        if config is None and predictions is not None:
+            config = DEFAULT_CONFIG  # a whole file; none of what it says of a network is used
+        run_mode(config, [*(overrides or ()), *(f"{key}={value}" for key, value in given.items() if value)], "evaluate")
 
 
 @app.command(epilog=EPILOG)

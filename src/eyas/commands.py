@@ -117,7 +117,7 @@ def show_outcome(mode: str, outcome: Any, settings: "ModuleConfig", form: Format
         show(outcome, form)
         log.info("results are in %s", settings.global_.output)
     elif os.environ.get("RANK", "0") == "0":
-        for line in outcome.coco_lines() if mode == "evaluate" else [outcome]:
+        for line in outcome.metrics.coco_lines() if mode == "evaluate" else [outcome]:
             say(str(line))
 
 

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,50 +17,88 @@ from numpy.typing import NDArray
 from eyas.backends import open_backend
 from eyas.bundle import Bundle
 from eyas.convert import resolve_model, trained_or_named
-from eyas.data.coco import load_dataset
+from eyas.data import load_dataset
 from eyas.data.sample import Dataset, Sample
 from eyas.errors import ConfigError, DatasetError
-from eyas.metrics.coco import Boxes
+from eyas.metrics.bootstrap import compare
+from eyas.metrics.coco import Boxes, to_coco_results
 from eyas.metrics.detection import DetectionMetrics, evaluate_detections
+from eyas.metrics.evaluation import Evaluation, evaluate_all
+from eyas.metrics.overlaps import find_overlaps
+from eyas.metrics.predictions import read_predictions
 from eyas.pipelines.detector import Detector, Prepared
 from eyas.results import Detections
 from eyas.saving import write_text
-from eyas.schema import ModuleConfig
+from eyas.schema import Evaluate, ModuleConfig
 from eyas.vision.image import read_image
 
 log = logging.getLogger(__name__)
 
 RESULT_FILE = "evaluate_result.json"
+PREDICTIONS_FILE = "predictions.json"
+"""COCO results: what another evaluation can be compared with."""
 
 Tick = Callable[[int, int], None]
 """Called after every batch with (images done, images in all)."""
 
 
-def run(config: ModuleConfig) -> DetectionMetrics:
-    """Measure what `Evaluate.weight_path` names on the validation part, and write `evaluate_result.json`.
+def run(config: ModuleConfig) -> Evaluation:
+    """Measure what `Evaluate.weight_path` names, or the detections in `Evaluate.predictions`, on the validation part.
 
     A directory means the bundle in it, a file means weights (which takes torch); None is the bundle that training left
-    in Global.output. Raises ConfigError, DatasetError or ModelError.
+    in Global.output. Writes `evaluate_result.json` and `predictions.json` there.
+    Raises ConfigError, DatasetError, ModelError or InputError.
     """
     settings, output = config.evaluate, Path(config.global_.output)
     if config.global_.dataset_dir is None:
         raise ConfigError("Global.dataset_dir: not given. Say where the dataset is: -o Global.dataset_dir=PATH")
     dataset = load_dataset(config.global_.dataset_dir, "val")
-    detector = _open_detector(config, output, dataset)
     started = time.perf_counter()
+    if settings.predictions is not None:
+        name, detections = Path(settings.predictions).name, _saved(settings.predictions, dataset)
+    else:
+        detector = _open_detector(config, output, dataset)
+        name, detections = detector.manifest.model, _detect(detector, dataset, settings)
+    seconds = time.perf_counter() - started
+    evaluation = evaluate_all(dataset, detections, resamples=settings.resamples)
+    for warning in evaluation.metrics.warnings():
+        log.warning("%s", warning)
+    extra: dict[str, Any] = {"model_name": name, "images": len(dataset), "seconds": seconds}
+    if settings.compare_with is not None:
+        extra["comparison"] = _compared(dataset, detections, settings)
+    write_evaluate_result(output, evaluation, extra)
+    rows = to_coco_results(dataset, detections)
+    write_text(output / PREDICTIONS_FILE, json.dumps(rows, separators=(",", ":")) + "\n")
+    return evaluation
+
+
+def _detect(detector: Detector, dataset: Dataset, settings: Evaluate) -> dict[int, Boxes]:
     every = settings.log_interval * settings.batch_size
 
     def tick(done: int, of: int) -> None:
         if done % every == 0 or done == of:
             log.info("evaluated %d of %d images", done, of)
 
-    metrics = evaluate_detector(
-        detector, dataset, batch_size=settings.batch_size, threshold=settings.threshold, progress=tick
-    )
-    seconds = time.perf_counter() - started
-    extra = {"model_name": detector.manifest.model, "images": len(dataset), "seconds": seconds}
-    write_evaluate_result(output, metrics, extra)
-    return metrics
+    return detect_dataset(detector, dataset, settings.batch_size, settings.threshold, tick)
+
+
+def _saved(path: str, dataset: Dataset) -> dict[int, Boxes]:
+    return dict(read_predictions(path, dataset))
+
+
+def _compared(dataset: Dataset, detections: Mapping[int, Boxes], settings: Evaluate) -> dict[str, Any]:
+    """Name of a figure -> its value in the other run and here, and what is to be said of the difference."""
+    assert settings.compare_with is not None
+    other = _saved(settings.compare_with, dataset)
+    runs = find_overlaps(dataset, other), find_overlaps(dataset, detections)
+    differences = compare(*runs, resamples=max(settings.resamples, 1))
+    for name, found in differences.items():
+        log.info(
+            "%s %.4f, in %s %.4f: difference %+.4f (%+.4f to %+.4f), p %.3f",
+            name, found.second, settings.compare_with, found.first, found.difference, found.low, found.high,
+            found.p_value,
+        )  # fmt: skip
+    return {name: asdict(found) for name, found in differences.items()}
 
 
 def _open_detector(config: ModuleConfig, output: Path, dataset: Dataset) -> Detector:
@@ -123,7 +162,7 @@ def detect_dataset(
 
 
 def write_evaluate_result(
-    output_dir: str | Path, metrics: DetectionMetrics, extra: Mapping[str, Any] | None = None
+    output_dir: str | Path, metrics: DetectionMetrics | Evaluation, extra: Mapping[str, Any] | None = None
 ) -> Path:
     """Write `evaluate_result.json` into `output_dir` and return its path.
 

@@ -147,6 +147,9 @@ class Evaluate(Section):
     log_interval: Count = 10  # batches
     threshold: Fraction = 0.01  # lowest score that counts; low on purpose, AP needs the whole curve
     engine: str | None = None
+    predictions: str | None = None  # detections that any tool has saved: they are measured, and no model is run
+    compare_with: str | None = None  # saved detections of another run on the same images: a paired test of both
+    resamples: Natural = 1000  # of the images, for the intervals; 0: no intervals
 
 
 class Export(Section):

@@ -37,13 +37,6 @@ def read_coco(annotation_file: str | Path, images_dir: str | Path, report: Repor
     return _read(file, folders, report)
 
 
-def load_dataset(root: str | Path, split: str) -> Dataset:
-    """`eyas.data.load_dataset`."""
-    from eyas import data  # data reads through this file
-
-    return data.load_dataset(root, split)
-
-
 def read(_: Layout, part: Part, report: Report) -> Dataset:
     """The reader of READERS: as `read_coco`, with the image folder that holds the first images of the file."""
     return _read(part.annotations, part.images, report)
