@@ -148,11 +148,11 @@ def test_the_architecture_names_every_file() -> None:
     assert tree is not None
     named, folder = set(), ""
     for line in tree[1].splitlines():
-        name = line.split()[0] if line.strip() else ""
-        if line.startswith("  ") and not line.startswith("   ") and name.endswith("/"):
-            folder = name
-        elif name.endswith(".py"):
-            named.add((folder if line.startswith("    ") else "") + name)
+        names = re.match(r" +((?:\w+\.py, )*\w+\.py|\w+/)", line)
+        if names is not None and names[1].endswith("/"):
+            folder = names[1]
+        elif names is not None:
+            named |= {(folder if line.startswith("    ") else "") + name for name in names[1].split(", ")}
     present = {file.relative_to(PACKAGE).as_posix() for file in PACKAGE.rglob("*.py") if file.stat().st_size}
     assert (present - named, named - present) == (set(), set())
 

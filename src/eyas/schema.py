@@ -73,6 +73,8 @@ class CheckDataset(Section):
 
     convert: Convert = Convert()
     split: Split = Split()
+    decode: bool = True  # look at every picture: broken files, copies, leakage; False: headers alone
+    allow_faulty: bool = False  # train although the check of the images finds errors
 
 
 class Optimizer(Section):
