@@ -18,7 +18,7 @@ _LEFT_OUT = {  # ... and of what is left out; errors are left out whatever their
 }
 _COUNTED = {  # codes of faults whose value says how many records they stand for
     *("areas-left-out", "boxes-cut", "boxes-hidden", "ignore-as-flag", "ignore-left-out", "image-embedded"),
-    *("image-without-annotation", "shapes-boxed", "tiles-empty"),
+    *("image-twice", "image-without-annotation", "label-missing", "shapes-boxed", "tiles-empty"),
 }
 
 
