@@ -138,7 +138,7 @@ def _rows(sample: object) -> list[tuple[int, list[float]]]:
         ("roboflow_dataset", "holds 4 datasets: COCO JSON in coco, "),
         ("cvat_dataset/for_video", "no dataset is recognised"),
         ("labelme_dataset", "no dataset is recognised"),
-        ("voc_dataset/voc_dataset2", "@.xml: the size of its image is not known"),
+        ("voc_dataset/voc_dataset2", "@.xml: @.jpg: the size of its image is not known"),
     ],
 )
 def test_what_cannot_be_read_is_explained(shared_data: Path, folder: str, words: str) -> None:

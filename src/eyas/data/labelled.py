@@ -17,13 +17,14 @@ class LabelledImages:
 
     label_ids: int64 [N], 0-based places in `labels`, which holds the names and, as source ids, the numbers that the
     files wrote. All parts of a dataset share `labels`: the same name is the same thing in each. `source` is the file or
-    folder they came from.
+    folder they came from, `records` says where in it each image is named (() where that is not known).
     """
 
     paths: tuple[Path, ...]
     label_ids: NDArray[np.int64]
     labels: ClassMap
     source: Path
+    records: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         ids = self.label_ids
@@ -44,4 +45,5 @@ class LabelledImages:
         """The images at those places, in that order, with the same labels."""
         chosen = np.asarray(places, np.int64)
         paths = tuple(self.paths[place] for place in chosen.tolist())
-        return LabelledImages(paths, self.label_ids[chosen], self.labels, self.source)
+        records = tuple(self.records[place] for place in chosen.tolist()) if self.records else ()
+        return LabelledImages(paths, self.label_ids[chosen], self.labels, self.source, records)

@@ -118,10 +118,11 @@ def _corners(kind: Any, points: list[Point]) -> tuple[float, float, float, float
     if kind in _OUTLINES and len(points) >= (3 if kind == "polygon" else 2):
         xs, ys = zip(*points, strict=True)
         return min(xs), min(ys), max(xs), max(ys)
+    known = kind == "circle" or kind in _OUTLINES
     raise Unusable(
         "shape-not-a-region",
         f"a shape of kind {shown(kind)} with {len(points)} points encloses nothing",
-        field="shape_type",
-        value=kind,
+        field="points" if known else "shape_type",
+        value=[list(point) for point in points] if known else kind,
         fix="Draw a rectangle, a polygon or a circle.",
     )

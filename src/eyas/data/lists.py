@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eyas.data.classnames import found_classes
-from eyas.data.faults import Fault, Report, Unusable, shown, strictly
+from eyas.data.faults import Fault, Report, Severity, Unusable, shown, silent, strictly
 from eyas.data.images import ImageFolder, found_below, images_below, leads_out, likeliest, posix_name
 from eyas.data.labelled import LabelledImages
 from eyas.data.labelled_layout import find_labelled
@@ -20,10 +20,11 @@ from eyas.data.textfiles import MAX_BYTES_OF_ONE_IMAGE, read_json, read_lines
 
 
 class Labelled(NamedTuple):
-    """One image and its label as the source writes it."""
+    """One image and its label as the source writes it; `record` says where in the source."""
 
     path: Path
     label: str
+    record: str
 
 
 def read_labelled(
@@ -62,12 +63,14 @@ def read_list(file: Path, root: Path, report: Report) -> list[Labelled]:
             message = f"the path {path!r} leads out of the dataset"
             report(Fault("error", "path-outside", file, message, record, "path", path, fix))
         else:
-            found.append(Labelled(image, label))
+            found.append(Labelled(image, label, record))
     return found
 
 
 def _read(layout: Layout, report: Report) -> dict[str, LabelledImages]:
     found = {name: _READ[layout.format](layout, part, report) for name, part in layout.splits.items()}
+    if layout.format == "lists":
+        found = _of_one_kind(layout, found, report)
     labels, place = _labels(layout, {one.label for part in found.values() for one in part}, report)
     return {
         name: LabelledImages(
@@ -75,14 +78,41 @@ def _read(layout: Layout, report: Report) -> dict[str, LabelledImages]:
             np.array([place[one.label] for one in part], np.int64),
             labels,
             layout.splits[name].annotations,
+            tuple(one.record for one in part),
         )
         for name, part in found.items()
     }
 
 
+def _of_one_kind(layout: Layout, found: dict[str, list[Labelled]], report: Report) -> dict[str, list[Labelled]]:
+    """The lines whose label is a number, where the dataset names its labels by number and most lines have one.
+
+    Without a file of names, words among the numbers are told and kept: they may be product codes.
+    """
+    words = {name: [one for one in part if not _is_number(one.label)] for name, part in found.items()}
+    strays = sum(map(len, words.values()))
+    numbered = bool(layout.class_file and read_label_names(layout.class_file, silent))
+    if not 0 < 2 * strays < sum(map(len, found.values())):
+        return found
+    for name, part in words.items():
+        for one in part if numbered else part[:1]:
+            message = f"the label of {one.path.name} must be a number as in the other lines, got {one.label[:80]!r}"
+            fix = "Write the number of the label."
+            severity: Severity = "error" if numbered else "warning"
+            file = layout.splits[name].annotations
+            report(Fault(severity, "label-no-number", file, message, one.record, "label", one.label, fix))
+    if not numbered:
+        return found
+    return {name: [one for one in part if _is_number(one.label)] for name, part in found.items()}
+
+
+def _is_number(label: str) -> bool:
+    return re.fullmatch(r"[0-9]{1,15}", label) is not None
+
+
 def _labels(layout: Layout, written: set[str], report: Report) -> tuple[ClassMap, dict[str, int]]:
     """(the labels of a dataset, what was written -> place among them)."""
-    if not all(re.fullmatch(r"[0-9]{1,15}", label) for label in written):
+    if not all(map(_is_number, written)):
         labels = found_classes(written)
         return labels, {name: place for place, name in enumerate(labels.names)}
     ids = sorted({int(label) for label in written})
@@ -118,7 +148,11 @@ def _from_folders(layout: Layout, part: Part, report: Report) -> list[Labelled]:
     if loose:
         message = f"{len(loose)} images lie in no folder of a label and are left out, the first is {loose[0].name}"
         report(Fault("warning", "label-missing", top, message, fix="Put them into the folder of their label."))
-    return [Labelled(path, path.parent.relative_to(top).as_posix()) for path in images if path.parent != top]
+    return [
+        Labelled(path, label := path.parent.relative_to(top).as_posix(), f"{label}/{path.name}")
+        for path in images
+        if path.parent != top
+    ]
 
 
 def _from_flags(layout: Layout, part: Part, report: Report) -> list[Labelled]:
@@ -141,7 +175,7 @@ def _from_flags(layout: Layout, part: Part, report: Report) -> list[Labelled]:
         except Unusable as problem:
             report(problem.fault(file, "flags" if problem.field == "flags" else "imagePath"))
             continue
-        found.append(Labelled(image, label[0]))
+        found.append(Labelled(image, label[0], file.name))
     return found
 
 

@@ -197,7 +197,8 @@ def gather(said: Sequence[Annotated], classes: ClassMap, source: Path, report: R
                 origin.append((one.file, mark))
     table = BoxTable.of(owner, xyxy, class_ids, [mark.ignore for _, mark in origin])
     embedded = {image.path: one.file for one, image in zip(owners, images, strict=True) if one.embedded}
-    return assemble(images, table, classes, source, lambda row: _spot(*origin[row]), report, embedded)
+    dataset = assemble(images, table, classes, source, lambda row: _spot(*origin[row]), report, embedded)
+    return replace(dataset, files={image.path: one.file for one, image in zip(owners, images, strict=True)})
 
 
 def _spot(file: Path, mark: Mark) -> tuple[Path, str, Any]:
@@ -211,6 +212,13 @@ def _unknown_class(file: Path, mark: Mark, classes: ClassMap) -> Fault:
     return Fault("error", "unknown-class", file, message, mark.record, "class", mark.label, fix)
 
 
+def _code(path: Path) -> str:
+    """Why an image has no size."""
+    if not path.is_file():
+        return "image-unreadable" if path.exists() else "image-missing"
+    return "image-unreadable" if path.stat().st_size else "image-empty"
+
+
 def _image_rows(said: Sequence[Annotated], report: Report) -> tuple[list[ImageRow], list[Annotated]]:
     """The images whose size is known, and what is said about each."""
     unsized = [one.image for one in said if one.size_wh is None]
@@ -221,9 +229,9 @@ def _image_rows(said: Sequence[Annotated], report: Report) -> tuple[list[ImageRo
     for one in said:
         path, size = one.image, one.size_wh or sizes[one.image]
         if isinstance(size, InputError):
-            code = "image-unreadable" if path.exists() else "image-missing"
             message = f"the size of its image is not known: {str(size).rstrip('.')}"
-            report(Fault("error", code, one.file, message, value=str(path), fix="Put the image there, or mend it."))
+            fix = "Put the image there, or mend it."
+            report(Fault("error", _code(path), one.file, message, path.name, "file_name", str(path), fix))
         elif path in first:
             message = f"describes {path}, which {first[path].name} describes too"
             report(Fault("error", "image-twice", one.file, message, value=str(path), fix="Keep one of the two."))

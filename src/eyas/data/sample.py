@@ -83,12 +83,14 @@ class Dataset:
 
     `source` is the annotation file or folder they came from. `classes` is empty for images without annotations.
     `embedded` names, for an image that exists only inside its LabelMe file, that file: image path -> JSON file.
+    `files` names the annotation file of each image in formats that have one for each: image path -> that file.
     """
 
     samples: tuple[Sample, ...]
     classes: ClassMap
     source: Path
     embedded: Mapping[Path, Path] = field(default_factory=dict)
+    files: Mapping[Path, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         seen: set[int] = set()
@@ -105,6 +107,10 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def file_of(self, sample: Sample) -> Path:
+        """The annotation file of an image: its own, or the one of the whole set."""
+        return self.files.get(sample.path, self.source)
 
 
 def check_images(dataset: Dataset) -> None:

@@ -17,6 +17,7 @@ from eyas.data.sample import ClassMap, Dataset
 from eyas.data.textfiles import number, read_lines, read_yaml
 from eyas.errors import DatasetError
 
+_FIELDS = ("class", "cx", "cy", "width", "height")
 _SLACK = 1e-3  # how far over 1 a fraction may be: rounding of the tool that wrote it
 
 
@@ -99,7 +100,7 @@ def _marks(file: Path, keypoints: bool, report: Report) -> list[Mark]:
             marks.append(_mark(text, record, keypoints))
         except (Unusable, ValueError) as problem:
             if not isinstance(problem, Unusable):
-                problem = Unusable("wrong-value", str(problem), value=text, fix="Mend the line.")
+                problem = Unusable("wrong-value", str(problem), field=_field(text), value=text, fix="Mend the line.")
             report(problem.fault(file, record))
     return marks
 
@@ -124,6 +125,7 @@ def _mark(text: str, record: str, keypoints: bool) -> Mark:
         raise Unusable(
             "not-normalised",
             f"the values must be fractions of the image's width and height, from 0 to 1, got {shown(rest)}",
+            field=_field(text, -_SLACK, 1 + _SLACK),
             value=text,
             fix="Divide x by the width and y by the height of the image.",
         )
@@ -131,6 +133,22 @@ def _mark(text: str, record: str, keypoints: bool) -> Mark:
         return Mark(record, int(label), (min(rest[::2]), min(rest[1::2]), max(rest[::2]), max(rest[1::2])))
     x, y, width, height = rest
     return Mark(record, int(label), (x - width / 2, y - height / 2, x + width / 2, y + height / 2))
+
+
+def _field(text: str, low: float = -1e9, high: float = 1e9) -> str:
+    """The name of the first value of a line that is no number, or, but for the class, not from `low` to `high`; "" in
+    an outline.
+    """
+    values = text.split()
+    for name, value in zip(_FIELDS, values, strict=False) if len(values) <= len(_FIELDS) else ():
+        try:
+            inside = name == "class" or low <= number(value) <= high
+            number(value)
+        except ValueError:
+            inside = False
+        if not inside:
+            return name
+    return ""
 
 
 def _tell_orphans(part: Part, used: set[Path], report: Report) -> None:
