@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from eyas.check.duplicates import SAME_BITS, SAME_CORRELATION, correlation, nearest
 from eyas.check.frames import neighbour, videos_of
 from eyas.check.images import ImageList
-from eyas.check.pictures import Looks
+from eyas.check.pictures import Looks, scene_likeness
 from eyas.data.faults import Fault, Report
 from eyas.data.parts import split_of
 
-FRAME_BITS, FRAME_CORRELATION = 60, 0.8  # names that follow each other and such a look: frames of one scene
+FRAME_LIKENESS = 0.85  # of pictures whose names follow each other: frames of one scene
 
 _PARTS = ("gallery", "query")
 _MEANT = ({"train", "trainval"}, {"val", "trainval"}, {"train", "gallery"})  # splits that may share images
@@ -89,14 +89,11 @@ class _Pair:
         videos = videos_of(self.train.paths)
         for place in self._rest(told).tolist():
             other = neighbour(self.images.paths[place], videos)
-            if other is not None and self.train_looks.known[other] and self._one_scene(place, other):
+            if other is None or not self.train_looks.known[other]:
+                continue
+            if scene_likeness(self.images.paths[place], self.train.paths[other]) >= FRAME_LIKENESS:
                 message = f"is a frame beside {self.train.paths[other]} of {self.train.split}, and looks like it"
                 self._report(place, "leak-frames", message, report)
-
-    def _one_scene(self, place: int, other: int) -> bool:
-        ours, others = self.looks.grids[place : place + 1], self.train_looks.grids[other : other + 1]
-        _, bits = nearest(ours, others)
-        return bool(bits[0] <= FRAME_BITS and correlation(ours, others)[0] >= FRAME_CORRELATION)
 
     def _rest(self, told: set[int]) -> NDArray[np.int64]:
         """The images of the later split with a look that were not told yet."""

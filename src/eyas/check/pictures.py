@@ -20,6 +20,7 @@ LARGEST = 80_000_000  # pixels; larger pictures take seconds each and are not de
 _DRAFT = (128, 128)  # JPEG is decoded at an eighth of its size where that is not smaller than this
 _CONTRAST = 3.0  # grey levels; a flatter picture has no look of its own
 _ORIENTATION = 0x0112
+_SCENE = 64  # px, side of the copies that are moved over each other
 
 Grids = NDArray[np.uint8]
 
@@ -73,9 +74,26 @@ def _look(path: Path) -> Look:
             if image.size[0] * image.size[1] > LARGEST:
                 return Look()
             orientation = tidy_orientation(image.getexif().get(_ORIENTATION, 1))
-            image.draft("L", _DRAFT)
-            rgb = rgb_from_pil(image, path.name)
+            return Look(_grey(image, GRID_HW), orientation)
     except Exception as error:  # Pillow's decoders raise nearly every type on a broken file
         return Look(problem=str(error) or type(error).__name__)
-    return Look(cv2.resize(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), GRID_HW[::-1], interpolation=cv2.INTER_AREA)
-                .astype(np.uint8), orientation)  # fmt: skip
+
+
+def _grey(image: Image.Image, size_hw: tuple[int, int]) -> Grids:
+    image.draft("L", _DRAFT)
+    grey = cv2.cvtColor(rgb_from_pil(image, "it"), cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.resize(grey, size_hw[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def scene_likeness(ours: Path, other: Path) -> float:
+    """How well the middle of one picture is found in the other, from -1 to 1, wherever it has moved to by an eighth.
+
+    Both must have been decoded before. Frames of a moving camera reach 0.85; no two unrelated pictures of 1,500 did.
+    """
+    greys = []
+    for path in (ours, other):
+        with Image.open(path) as image:
+            greys.append(_grey(image, (_SCENE, _SCENE)))
+    edge = _SCENE // 8
+    middle = greys[0][edge:-edge, edge:-edge]
+    return float(cv2.matchTemplate(greys[1], middle, cv2.TM_CCOEFF_NORMED).max())
