@@ -1,0 +1,96 @@
+"""`eyas dataset convert|split|slice`: datasets turned into other ones, with a summary of what was kept and left out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from eyas.errors import ConfigError
+from eyas.terminal import exit_codes, say
+
+if TYPE_CHECKING:
+    from eyas.data.summary import Summary
+
+dataset = typer.Typer(
+    help="Convert, split or slice a dataset.",
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Source = Annotated[Path, typer.Argument(metavar="DATASET", help="folder of the dataset; its layout is recognised")]
+Target = Annotated[Path, typer.Argument(metavar="TARGET", help="new or empty folder")]
+Images = Annotated[Literal["link", "copy"], typer.Option("--images", help="how pictures come into the new folder")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="the same seed gives the same result")]
+Group = Annotated[
+    str | None, typer.Option("--group", help="keep together: folder, frames, or a regular expression with one group")
+]
+Percent = Annotated[float | None, typer.Option(min=0, max=100)]
+
+
+@dataset.command()
+def convert(
+    source: Source,
+    target: Target,
+    to: Annotated[Literal["coco", "voc", "labelme", "yolo"], typer.Option("--to", help="format to write")] = "coco",
+    format: Annotated[str | None, typer.Option("--from", help="format to read, where it is not recognised")] = None,
+    val: Annotated[
+        float, typer.Option("--val", min=0, max=99, help="percent for a part val, where there is none")
+    ] = 20,
+    images: Images = "link",
+    seed: Seed = 0,
+) -> None:
+    """Write a dataset in another format."""
+    from eyas.data.convert import convert_dataset
+
+    with exit_codes():
+        _tell(convert_dataset(source, target, to, format=format, seed=seed, val_percent=val, images=images))
+
+
+@dataset.command()
+def split(
+    source: Source,
+    train: Percent = None,
+    val: Percent = None,
+    gallery: Percent = None,
+    query: Percent = None,
+    group: Group = None,
+    seed: Seed = 0,
+) -> None:
+    """Divide the pictures anew, in place; the files as they first were are kept as .bak."""
+    from eyas.data.split import split_dataset, split_lists
+
+    with exit_codes():
+        if train is None:
+            raise ConfigError("--train: not given. Expected percentages that add up to 100, as in --train 80 --val 20")
+        if gallery is None and query is None:
+            _tell(split_dataset(source, train, 100 - train if val is None else val, seed=seed, group=group))
+        elif gallery is None or query is None or val is not None:
+            raise ConfigError("expected --train and --val for boxes, or --train, --gallery and --query for labels")
+        else:
+            _tell(split_lists(source, train, gallery, query, seed=seed, group=group))
+
+
+@dataset.command()
+def slice(
+    source: Source,
+    target: Target,
+    tile: Annotated[int, typer.Option("--tile", min=32, help="side of a tile in pixels")] = 640,
+    overlap: Annotated[float, typer.Option("--overlap", min=0, max=0.9, help="share of a tile")] = 0.25,
+    min_visible: Annotated[
+        float, typer.Option("--min_visible", min=0, max=1, help="least share of a box for it to count in a tile")
+    ] = 0.4,
+    negatives: Annotated[
+        float, typer.Option("--negatives", min=0, help="tiles without objects, as a share of those with")
+    ] = 0.1,
+    seed: Seed = 0,
+) -> None:
+    """Cut a dataset into tiles, which come as a dataset in COCO's format."""
+    from eyas.data.slice import slice_dataset
+
+    with exit_codes():
+        _tell(slice_dataset(source, target, (tile, tile), overlap, min_visible, negatives, seed))
+
+
+def _tell(summary: "Summary") -> None:
+    for line in summary.lines():
+        say(line)

@@ -1,0 +1,81 @@
+"""Measures a feature model on pictures with labels, through the same `Embedder` that predicts."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eyas.data.labelled import LabelledImages
+from eyas.data.lists import read_labelled
+from eyas.data.sample import check_files
+from eyas.errors import DatasetError
+from eyas.metrics.retrieval import OpenSet, RetrievalMetrics, open_set, retrieval_metrics
+from eyas.pipelines.embedder import Embedder
+from eyas.vision.boxes import Floats
+from eyas.vision.image import read_image
+
+log = logging.getLogger(__name__)
+
+PARTS = (("gallery", "query"), ("train", "query"), ("train", "val"), ("train", "test"))
+"""(what is searched in, what is searched for): the first pair that a dataset has."""
+
+
+@dataclass(frozen=True)
+class FeatureEvaluation:
+    """How well pictures of the same label are found, and what thresholds on the similarity would do."""
+
+    metrics: RetrievalMetrics
+    open_set: OpenSet
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures in full precision, ready for JSON."""
+        return {**self.metrics.to_dict(), "open_set": self.open_set.to_dict()}
+
+    def lines(self) -> list[str]:
+        """The main figures as sentences."""
+        found = self.metrics
+        return [
+            f"recall@1 {found.recall1:.4f}, recall@5 {found.recall5:.4f}, mAP {found.mAP:.4f}: "
+            f"{found.queries} queries of {len(found.per_label)} labels in a gallery of {found.gallery} pictures",
+            *([f"{found.unknown} queries have a label that the gallery lacks"] if found.unknown else []),
+        ]
+
+
+def evaluate_embedder(embedder: Embedder, root: str | Path, batch_size: int = 1) -> FeatureEvaluation:
+    """The figures of `embedder` on the recognition dataset in `root`: its queries, searched for in its gallery.
+
+    A picture that is in both is not compared with itself. Raises DatasetError where there are no such parts or files
+    are missing, InputError where a picture cannot be read.
+    """
+    gallery, queries = _parts(root)
+    held, asked = (_features(embedder, part, batch_size) for part in (gallery, queries))
+    places = {path: row for row, path in enumerate(gallery.paths)}
+    same = np.array([places.get(path, -1) for path in queries.paths], np.int64)
+    arguments = (asked, queries.names, held, gallery.names, same)
+    return FeatureEvaluation(retrieval_metrics(*arguments), open_set(*arguments))
+
+
+def _parts(root: str | Path) -> tuple[LabelledImages, LabelledImages]:
+    parts = read_labelled(root)
+    for gallery, query in PARTS:
+        if gallery in parts and query in parts:
+            log.info("%s: searching for the pictures of %s among those of %s", root, query, gallery)
+            for name in (gallery, query):
+                check_files(parts[name].paths, parts[name].source)
+            return parts[gallery], parts[query]
+    wanted = ", ".join(f"{gallery} and {query}" for gallery, query in PARTS)
+    raise DatasetError(f"{root} has the parts {', '.join(parts) or 'none'}. Expected one of these pairs: {wanted}")
+
+
+def _features(embedder: Embedder, part: LabelledImages, batch_size: int) -> Floats:
+    """float32 [N, D] in the order of the images."""
+    found: list[Floats] = [np.zeros((0, embedder.manifest.width), np.float32)]
+    paths: Sequence[Path] = part.paths
+    for start in range(0, len(paths), batch_size):
+        found.append(embedder.embed_batch([read_image(path) for path in paths[start : start + batch_size]]))
+        if start % (100 * batch_size) == 0:
+            log.info("%d of %d pictures of %s", start, len(paths), part.source.name)
+    return np.concatenate(found)
