@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -138,7 +139,7 @@ def test_bad_items_are_named_the_rest_goes_on_and_the_code_is_1(run: Run, bundle
         (["train", "-c", "PP-YOLOE_plus_SOD-S", "-o", "Train.lr=1"], 2, "Train.lr is not a known key."),
         (["train", "-c", "PP-YOLOE_plus_SOD-S"], 2, "Global.dataset_dir: not given."),
         (["evaluate", "-c", "PP-YOLOE_plus_SOD-S"], 2, "Global.dataset_dir: not given."),
-        (["-c", "PP-YOLOE_plus_SOD-S", "-o", "Global.mode=check_dataset"], 2, "came 'check_dataset'"),
+        (["-c", "PP-YOLOE_plus_SOD-S", "-o", "Global.mode=check_dataset"], 2, "Global.dataset_dir: not given"),
         (["-c", "PP-YOLOE_plus_SOD-S", "-o", "Global.mode=None"], 2, "none was given"),
         (["predict", "x", "-o", "Predict.batch_size=2"], 2, "-o changes a configuration file: name one with -c"),
         (["-c", "PP-YOLOE_plus_SOD-S", "--pipeline", "x"], 2, "--pipeline and -c: give one of them"),
@@ -165,7 +166,7 @@ def test_wrong_device_threshold_and_engine(run: Run, bundle: Path, pictures: Pat
 def test_nothing_given_shows_help(run: Run) -> None:
     ran = run()
     assert (ran.code, ran.out) == (2, "")
-    assert "predict   Find objects in pictures" in ran.err
+    assert re.search(r"predict +Find objects in pictures", ran.err)
 
 
 def test_old_flags_are_accepted(run: Run, bundle: Path, pictures: Path) -> None:

@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 from tests.reference.weights import check, image, state_dict
 from tests.zoo_server import open_zoo
 
-from eyas import create_model, create_pipeline, evaluate
+from eyas import create_model, create_pipeline
 from eyas.backends import open_backend
 from eyas.bundle import AnyManifest, Bundle, Manifest, need_task
 from eyas.cli import app
@@ -21,6 +21,7 @@ from eyas.config import load_module_config
 from eyas.convert import convert, resolve_model
 from eyas.data.synthetic import scene, write_dataset
 from eyas.errors import ModelError
+from eyas.evaluate import run as evaluate
 from eyas.export import run as export
 from eyas.models import build_detector
 from eyas.models.backend import load_pretrained, open_weights

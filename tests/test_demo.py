@@ -19,7 +19,7 @@ from eyas.bundle import Bundle
 from eyas.config import load_module_config, write_resolved
 from eyas.data import load_dataset
 from eyas.data.synthetic import SCENE_CLASSES, Scene, scene, write_dataset
-from eyas.evaluate import write_evaluate_result
+from eyas.evaluate.run import write_evaluate_result
 from eyas.metrics.detection import evaluate_detections
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,7 +11,8 @@ import pytest
 from eyas.bundle import Manifest
 from eyas.data.sample import ClassMap, Dataset, Sample
 from eyas.errors import DatasetError, InputError
-from eyas.evaluate import detect_dataset, evaluate_detector, write_evaluate_result
+from eyas.evaluate.detection import detect_dataset, evaluate_detector
+from eyas.evaluate.run import write_evaluate_result
 from eyas.pipelines.detector import Detector
 from eyas.vision.decode import HeadSpec
 from eyas.vision.preprocess import Preprocess

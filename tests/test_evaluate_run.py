@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.fakes import NAMES, manifest, tiny_bundle
+from tests.fakes import NAMES, manifest, tiny_bundle, tiny_feature_bundle
 
 from eyas.cli import app
 from eyas.config import load_module_config
 from eyas.errors import ConfigError, ModelError
-from eyas.evaluate import run
+from eyas.evaluate.features import FeatureEvaluation
+from eyas.evaluate.run import run
+from eyas.metrics.evaluation import Evaluation
 from eyas.schema import ModuleConfig
 
 SIZE_HW = (64, 96)
@@ -49,13 +51,19 @@ def config(data: Path, output: Path, *overrides: str) -> ModuleConfig:
     )
 
 
+def measured(data: Path, output: Path, *overrides: str) -> Evaluation:
+    found = run(config(data, output, *overrides))
+    assert isinstance(found, Evaluation)
+    return found
+
+
 def test_a_bundle_is_measured_and_the_result_written(
     data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tiny_bundle(tmp_path, SIZE_HW).path
     overrides = (f"Evaluate.weight_path={path}", "Evaluate.batch_size=2", "Evaluate.log_interval=1")
     with caplog.at_level(logging.INFO, logger="eyas"):
-        metrics = run(config(data, tmp_path / "out", *overrides)).metrics
+        metrics = measured(data, tmp_path / "out", *overrides).metrics
     result = json.loads((tmp_path / "out" / "evaluate_result.json").read_text())
     assert result["done_flag"] is True
     assert result["metrics"]["AP"] == metrics.AP
@@ -67,7 +75,7 @@ def test_a_bundle_is_measured_and_the_result_written(
 
 def test_saved_detections_are_measured_and_compared(data: Path, tmp_path: Path) -> None:
     path = tiny_bundle(tmp_path, SIZE_HW).path
-    first = run(config(data, tmp_path / "a", f"Evaluate.weight_path={path}"))
+    first = measured(data, tmp_path / "a", f"Evaluate.weight_path={path}")
     saved = tmp_path / "a" / "predictions.json"
     arguments = ["--predictions", str(saved), "--dataset", str(data), "--save_path", str(tmp_path / "b"), "-q"]
     app(["evaluate", *arguments, "--compare", str(saved)], standalone_mode=False)
@@ -83,7 +91,7 @@ def test_without_a_path_it_is_what_training_left(data: Path, tmp_path: Path) -> 
     best = tmp_path / "out" / "best_model"
     best.mkdir(parents=True)
     tiny_bundle(tmp_path, SIZE_HW).path.rename(best / "inference")
-    assert run(config(data, tmp_path / "out")).metrics.images == IMAGES
+    assert measured(data, tmp_path / "out").metrics.images == IMAGES
 
 
 def test_weights_are_measured_as_their_bundle_would_be(data: Path, tmp_path: Path) -> None:
@@ -103,8 +111,8 @@ def test_weights_are_measured_as_their_bundle_would_be(data: Path, tmp_path: Pat
     Bundle.create(tmp_path / "bundle", own, {"model.onnx": network})
     # Fresh weights score 0.01 for everything; a threshold below that makes the comparison one of many boxes.
     overrides = ("Evaluate.threshold=0.001",)
-    by_torch = run(config(data, tmp_path / "a", f"Evaluate.weight_path={tmp_path}/best_model.pdparams", *overrides))
-    by_bundle = run(config(data, tmp_path / "b", f"Evaluate.weight_path={tmp_path}/bundle", *overrides))
+    by_torch = measured(data, tmp_path / "a", f"Evaluate.weight_path={tmp_path}/best_model.pdparams", *overrides)
+    by_bundle = measured(data, tmp_path / "b", f"Evaluate.weight_path={tmp_path}/bundle", *overrides)
     assert pytest.approx(by_bundle.metrics.AP, abs=1e-3) == by_torch.metrics.AP
     assert by_torch.metrics.images == by_bundle.metrics.images == IMAGES
 
@@ -116,3 +124,28 @@ def test_what_is_missing_is_said(data: Path, tmp_path: Path) -> None:
         run(config(data, tmp_path))
     with pytest.raises(ModelError, match="There are no weights at"):
         run(config(data, tmp_path, "Evaluate.weight_path=nowhere.safetensors"))
+
+
+def test_a_feature_model_is_measured_on_its_queries(tmp_path: Path) -> None:
+    """Each label has one plain colour, which the tiny network tells apart; one query has a label of its own."""
+    colours = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200), "white": (250, 250, 250)}
+    root = tmp_path / "things"
+    lists: dict[str, list[str]] = {"gallery": [], "query": [], "train": []}
+    for label, (name, colour) in enumerate(colours.items()):
+        for part, shade in (("gallery", 0), ("gallery", 5), ("query", 3)):
+            if (name, part) == ("white", "gallery"):
+                continue
+            file = root / "images" / f"{name}_{shade}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (32, 32), tuple(min(255, value + shade) for value in colour)).save(file)
+            lists[part].append(f"images/{file.name} {label}")
+    lists["train"] = lists["gallery"]
+    for part, rows in lists.items():
+        (root / f"{part}.txt").write_text("\n".join(rows) + "\n")
+    bundle = tiny_feature_bundle(tmp_path).path
+    found = run(config(root, tmp_path / "out", f"Evaluate.weight_path={bundle}"))
+    assert isinstance(found, FeatureEvaluation)
+    assert (found.metrics.recall1, found.metrics.queries, found.metrics.unknown, found.metrics.gallery) == (1, 3, 1, 6)
+    assert found.open_set.known == 3 and found.open_set.unknown == 1
+    result = json.loads((tmp_path / "out" / "evaluate_result.json").read_text())
+    assert result["metrics"]["recall1"] == 1 and len(result["metrics"]["open_set"]["thresholds"]) > 1

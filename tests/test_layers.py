@@ -23,9 +23,10 @@ LEVELS = {
     "convert": 3,
     "backends": 3,
     "pipelines": 4,
-    **dict.fromkeys(["evaluate", "predict"], 5),
+    "report": 4,
+    **dict.fromkeys(["check", "evaluate", "predict"], 5),
     **dict.fromkeys(["models", "export", "train"], 6),
-    **dict.fromkeys(["terminal", "commands", "cli", "__main__", "__init__"], 7),
+    **dict.fromkeys(["terminal", "commands", "dataset_commands", "cli", "__main__", "__init__"], 7),
 }
 TORCH_HALF = ("models", "export", "train")
 TORCH_PACKAGES = {"torch", "onnx", "safetensors"}
@@ -48,7 +49,8 @@ WITHIN = {
     "export": {"models"},
     "train": {"models", "export"},
     "commands": {"terminal"},
-    "cli": {"commands", "terminal"},
+    "dataset_commands": {"terminal"},
+    "cli": {"commands", "dataset_commands", "terminal"},
     "__main__": {"cli"},
 }
 
@@ -70,11 +72,11 @@ AT_THE_TOP = {
     "problems": {"pydantic"},
     "config": {"pydantic"},
     "yaml12": {"yaml"},
-    **dict.fromkeys(["vision", "data", "inputs", "bundle"], {"numpy", "cv2", "PIL"}),
+    **dict.fromkeys(["vision", "data", "inputs", "bundle", "check", "report"], {"numpy", "cv2", "PIL"}),
     "paddle": {"numpy"},
     **dict.fromkeys(["download"], {"rich"}),
     **dict.fromkeys(["metrics", "backends", "pipelines", "evaluate"], {"numpy"}),
-    **dict.fromkeys(["cli", "commands", "terminal"], {"typer"}),
+    **dict.fromkeys(["cli", "commands", "dataset_commands", "terminal"], {"typer"}),
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -23,6 +23,9 @@ FLAGS = {
     "evaluate": CONFIG_FLAGS | {"--predictions", "--dataset", "--compare", "--save_path"},
     "export": CONFIG_FLAGS,
     "predict": PREDICT_FLAGS | CONFIG_FLAGS | {"inputs"},
+    "check": CONFIG_FLAGS | {"dataset", "--save_path"},
+    "check_dataset": CONFIG_FLAGS | {"dataset", "--save_path"},
+    "dataset": set(),
     "convert": {"source", "target", "--model", "--model_name", "--classes", "-v", "--verbose", "-q", "--quiet"},
     "models": set(),
 }

@@ -9,6 +9,7 @@ import typer
 
 from eyas.commands import Asked, convert_model, copy_pipeline, list_models, pip_line, predict_inputs, run_mode
 from eyas.compat import rename_flags
+from eyas.dataset_commands import dataset
 from eyas.errors import ConfigError
 from eyas.terminal import Format, exit_codes, messages, say
 
@@ -23,6 +24,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=EPILOG,
 )
+
+app.add_typer(dataset, name="dataset")
 
 Config = Annotated[str | None, typer.Option("-c", "--config", help="configuration file, or a model's name")]
 Overrides = Annotated[list[str] | None, typer.Option("-o", "--override", help="Section.key=value, may be repeated")]
@@ -103,6 +106,23 @@ def train(config: Config = None, overrides: Overrides = None, verbose: Verbose =
     """Train a network; writes weights, a bundle and logs into Global.output."""
     with exit_codes(verbose, quiet):
         run_mode(config, overrides, "train")
+
+
+@app.command("check", epilog=EPILOG)
+@app.command("check_dataset", epilog=EPILOG)
+def check_dataset(
+    dataset: Annotated[str | None, typer.Argument(metavar="DATASET", help="Global.dataset_dir")] = None,
+    config: Config = None,
+    overrides: Overrides = None,
+    save_path: Annotated[str | None, typer.Option("--save_path", help="Global.output")] = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Look for faults in a dataset; writes check_dataset_result.json and a report into Global.output."""
+    given = {"Global.dataset_dir": dataset, "Global.output": save_path}
+    with exit_codes(verbose, quiet):
+        whole = [*(overrides or ()), *(f"{key}={value}" for key, value in given.items() if value)]
+        run_mode(config or DEFAULT_CONFIG, whole, "check_dataset")
 
 
 @app.command(epilog=EPILOG)

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RUNS = {"train": "eyas.train.run", "evaluate": "eyas.evaluate", "export": "eyas.export.run", "predict": "eyas.predict"}
+RUNS = {
+    "check_dataset": "eyas.check.run",
+    "train": "eyas.train.run",
+    "evaluate": "eyas.evaluate.run",
+    "export": "eyas.export.run",
+    "predict": "eyas.predict",
+}
 """Global.mode -> the module whose `run(config)` does it."""
 
 DEFAULT_PIPELINE = "small_object_detection"
@@ -117,8 +123,16 @@ def show_outcome(mode: str, outcome: Any, settings: "ModuleConfig", form: Format
         show(outcome, form)
         log.info("results are in %s", settings.global_.output)
     elif os.environ.get("RANK", "0") == "0":
-        for line in outcome.metrics.coco_lines() if mode == "evaluate" else [outcome]:
-            say(str(line))
+        for line in outcome_lines(mode, outcome):
+            say(line)
+
+
+def outcome_lines(mode: str, outcome: Any) -> list[str]:
+    """What a run that has no results of pictures says at its end."""
+    if mode == "evaluate":
+        lines: list[str] = outcome.lines()
+        return lines
+    return ["Check dataset passed !"] if mode == "check_dataset" else [str(outcome)]
 
 
 def predict_inputs(asked: Asked) -> None:

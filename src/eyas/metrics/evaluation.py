@@ -33,6 +33,10 @@ class Evaluation:
     confusion: Confusion
     errors: ErrorSplit
 
+    def lines(self) -> list[str]:
+        """COCO's twelve lines."""
+        return self.metrics.coco_lines()
+
     def to_dict(self) -> dict[str, Any]:
         """All figures in full precision, ready for JSON: those of `metrics` at the top, the others by their names."""
         return {

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from eyas.bundle import Manifest
 from eyas.data.sample import Dataset
-from eyas.evaluate import evaluate_detector
+from eyas.evaluate.detection import evaluate_detector
 from eyas.metrics.detection import DetectionMetrics
 from eyas.models import DetectorNetwork
 from eyas.models.backend import TorchBackend
