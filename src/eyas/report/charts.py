@@ -20,7 +20,7 @@ from eyas.report.svg import (
 
 COLOURS = 8  # classes s0 … s7 of the style sheet
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2", "12 4", "1 2", "6 2 1 2 1 2")
-TOP, RIGHT, BOTTOM = 34, 14, 46
+TOP, RIGHT, BOTTOM = 34, 22, 46
 _ROW, _THIN_ROW, _GAP = 17, 14, 6
 
 
@@ -89,7 +89,7 @@ def bars(title: str, labels: Sequence[str], series: Sequence[Series], axis: Axis
     """A horizontal bar for each label and series, as long as its value on `axis`; a legend where there are several."""
     thick = _ROW if len(series) == 1 else _THIN_ROW
     step = thick * len(series) + _GAP
-    left = min(max((text_width(label) for label in labels), default=0), 150) + 14
+    left = min(max((text_width(label) for label in labels), default=0), 160) + 14
     room = max((text_width(words, 12) for one in series for words in one.texts), default=0) + 8
     width, foot = WIDTH - left - room - 8, TOP + step * len(labels) + _GAP
     parts = [_columns(axis, left, width, foot)]
@@ -191,7 +191,7 @@ def _plot(x: Axis, y: Axis, height: float, above: float = 0) -> Plot:
 
 def _legend(names: Sequence[str], top: float, *, dashed: bool = False) -> tuple[Html, float]:
     """Names beside their colours, in as many rows as they need, and the height of it."""
-    parts, x, y = [], 14.0, top + 8
+    parts, x, y = [], 14.0, top + 12
     for place, name in enumerate(names):
         words = shortened(name, WIDTH - 70)
         wide = 34 + text_width(words)

@@ -7,7 +7,7 @@ from eyas.metrics.bootstrap import Difference
 from eyas.metrics.evaluation import Evaluation
 from eyas.report.charts import Series, bars
 from eyas.report.figures import MOST_BARS, SHARE, figure, recall_chart
-from eyas.report.page import Cell, Section, charts, heading, paragraph, table
+from eyas.report.page import Cell, Section, bullets, charts, heading, paragraph, table
 from eyas.report.svg import Html
 
 
@@ -35,7 +35,7 @@ def comparison_section(second: Evaluation, comparison: Comparison) -> Section:
             one.first,
             one.second,
             f"{one.difference:+.4f}",
-            f"{one.low:+.4f} – {one.high:+.4f}",
+            f"{one.low:+.4f} … {one.high:+.4f}",
             f"{one.p_value:.4f}",
         ]
         for key, one in comparison.differences.items()
@@ -54,7 +54,7 @@ def comparison_section(second: Evaluation, comparison: Comparison) -> Section:
         (
             paragraph(said, "muted"),
             table(head, rows),
-            *(paragraph(verdict(key, one)) for key, one in comparison.differences.items()),
+            bullets([verdict(key, names[1], one) for key, one in comparison.differences.items()]),
             charts(*drawn),
             heading("AP of each class"),
             table(["Class", "Objects", *names, "Difference"], _class_rows(classes, first, second)),
@@ -62,11 +62,12 @@ def comparison_section(second: Evaluation, comparison: Comparison) -> Section:
     )
 
 
-def verdict(key: str, one: Difference) -> str:
+def verdict(key: str, second_name: str, one: Difference) -> str:
     """What a difference says, in words."""
     if one.low <= 0 <= one.high:
-        return f"{key}: {one.difference:+.4f} is within what other images could change."
-    return f"{key}: the second run is {'better' if one.difference > 0 else 'worse'} by {abs(one.difference):.4f}."
+        return f"{key}: {one.difference:+.4f} could as well come from the choice of images."
+    word = "better" if one.difference > 0 else "worse"
+    return f"{key}: {second_name} is {word} by {abs(one.difference):.4f}, more than other images would explain."
 
 
 def _bars(title: str, keys: list[str], names: tuple[str, str], comparison: Comparison) -> Html:

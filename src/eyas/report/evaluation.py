@@ -62,11 +62,11 @@ def _lead(evaluation: Evaluation, dataset: Dataset, facts: Mapping[str, str]) ->
         "AP": metrics.AP,
         "AP50": metrics.AP50,
         "AP at 500": metrics.AP_500,
-        "AP under 16 px": metrics.AP_under16,
+        "AP ≤ 16 px": metrics.AP_under16,
         "VisDrone AP": evaluation.visdrone.AP,
         "images": metrics.images,
         "objects": metrics.objects,
         "detections": metrics.detections,
     }
     notes = [paragraph(f"{warning}.", "note") for warning in metrics.warnings()]
-    return [table(["About", ""], rows), tiles(first), *notes]
+    return [table(["What", "Value"], rows), tiles(first), *notes]

@@ -15,7 +15,7 @@ from eyas.report.page import Cell, Section, charts, heading, paragraph, table
 from eyas.report.svg import Html
 
 MOST_BARS = 30
-SHARE = Axis("share of the highest possible", 0.0, 1.0)
+SHARE = Axis("1 is perfect", 0.0, 1.0)
 
 _COCO = (
     ("AP", "AP, IoU 0.50 to 0.95"),
@@ -103,9 +103,19 @@ def figure(value: float) -> str:
     return "–" if value == -1 else f"{value:.4f}"
 
 
+def above(threshold: float) -> str:
+    """A score threshold for a table; a dash where none is needed, as every detection is used."""
+    return f"{threshold:.4f}" if threshold >= 0 else "–"
+
+
+def used(threshold: float) -> str:
+    """Which detections count, as a sentence begins."""
+    return f"Detections with a score above {threshold:.4f}" if threshold >= 0 else "All detections"
+
+
 def spread(interval: Interval | None) -> str:
     """An interval in words."""
-    return f"{interval.low:.4f} – {interval.high:.4f}" if interval and interval.value >= 0 else "–"
+    return f"{interval.low:.4f} … {interval.high:.4f}" if interval and interval.value >= 0 else "–"
 
 
 def _coco_rows(result: Evaluation) -> list[list[Cell]]:
@@ -122,7 +132,7 @@ def _protocol(name: str, result: Evaluation) -> list[Html]:
     figures: ProtocolFigures = result.protocols[name]
     title, bins, said = _PROTOCOL_WORDS[name]
     sides = {
-        key: f"{math.sqrt(low):g}" + (f"–{math.sqrt(high):g}" if high < 1e9 else "+")
+        key: f"{math.sqrt(low):.3g}" + (f"–{math.sqrt(high):.3g}" if high < 1e9 else "+")
         for key, (low, high) in bins.items()
     }
     rows: list[list[Cell]] = [["all", "", figures.AP, figures.AP50, figures.AR, ""]]
@@ -148,7 +158,7 @@ def class_section(result: Evaluation) -> Section:
     for name in names:
         group, at = metrics.per_class[name], best.get(name)
         row: list[Cell] = [name, group.objects, group.AP, group.AP50, group.AR, result.visdrone.per_class.get(name, -1)]
-        rows.append([*row, *((at.threshold, at.precision, at.recall, at.F1) if at else ("–",) * 4)])
+        rows.append([*row, *((above(at.threshold), at.precision, at.recall, at.F1) if at else ("–",) * 4)])
     said = "AP, AP50 and AR at 100 detections. The best threshold is the score with the highest F1 at IoU 0.5."
     parts = (charts((chart, left_out if len(shown) < len(names) else "")), paragraph(said, "muted"), table(head, rows))
     return Section("Classes", parts)
@@ -222,7 +232,7 @@ def _wilson_words(one: SizeRecall) -> str:
     if not one.objects:
         return "–"
     low, high = wilson(one.found, one.objects)
-    return f"{low:.4f} – {high:.4f}"
+    return f"{low:.4f} … {high:.4f}"
 
 
 def _middle(one: SizeRecall) -> float:

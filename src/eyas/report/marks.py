@@ -19,6 +19,7 @@ MOST_BYTES = 160_000  # of one encoded picture
 SMALLEST_FRAME = 9  # pixels: a smaller object gets a frame that stands off it
 _QUALITIES = (85, 75, 62, 50, 35, 20)
 _DASH = 4
+_THICK: dict[Form, int] = {"thin": 1, "solid": 2, "dashed": 2, "double": 1, "corners": 2}
 _DARK: Colour = (20, 20, 20)
 
 
@@ -57,9 +58,10 @@ def draw_frames(canvas: RGB, boxes_xyxy: NDArray[np.float32], kinds: Sequence[Ki
     """Draw a frame around each box (pixels of `canvas`, [N, 4]) into `canvas`; the last ones lie on top."""
     for box, kind in zip(np.asarray(boxes_xyxy, np.float64).tolist(), kinds, strict=True):
         rect = _frame(box)
+        thick = _THICK[kind.form]
         if kind.form != "thin":
-            _draw(canvas, rect, kind, 3, _DARK)  # a dark edge, so that the colour is seen on bright ground too
-        _draw(canvas, rect, kind, 1, kind.colour)
+            _draw(canvas, rect, kind, thick + 2, _DARK)  # a dark edge, so that the colour is seen on bright ground too
+        _draw(canvas, rect, kind, thick, kind.colour)
 
 
 Rect = tuple[int, int, int, int]
@@ -89,8 +91,6 @@ def _draw(canvas: RGB, rect: Rect, kind: Kind, thick: int, colour: Colour) -> No
         cv2.rectangle(canvas, (x0, y0), (x1, y1), colour, thick)
         if kind.form == "double":
             cv2.rectangle(canvas, (x0 - 4, y0 - 4), (x1 + 4, y1 + 4), colour, thick)
-        if kind.form == "solid" and thick == 1:
-            cv2.rectangle(canvas, (x0 - 1, y0 - 1), (x1 + 1, y1 + 1), colour, 1)
 
 
 def _dashed(canvas: RGB, rect: Rect, thick: int, colour: Colour) -> None:

@@ -12,7 +12,7 @@ from eyas.metrics.evaluation import Evaluation
 from eyas.metrics.tide import ErrorSplit
 from eyas.report.axes import Axis, from_zero
 from eyas.report.charts import COLOURS, Line, Series, bars, lines
-from eyas.report.figures import figure
+from eyas.report.figures import above, figure, used
 from eyas.report.grids import matrix
 from eyas.report.marks import legend
 from eyas.report.page import Cell, Section, bullets, charts, folded, paragraph, pictures, table
@@ -40,7 +40,7 @@ def curve_section(result: Evaluation) -> Section:
     for curve in result.curves:
         best = curve.best_overall
         rows.append(
-            [f"{curve.iou:g}", *((best.threshold, best.precision, best.recall, best.F1) if best else ("–",) * 4)]
+            [f"{curve.iou:g}", *((above(best.threshold), best.precision, best.recall, best.F1) if best else ("–",) * 4)]
         )
     said = "The score threshold with the highest F1 over all classes, and what is right above it:"
     head = ["IoU", "Threshold", "Precision", "Recall", "F1"]
@@ -71,9 +71,9 @@ def confusion_section(confusion: Confusion) -> Section:
     """The confusion matrix, and the pairs that are confused most."""
     labels, counts = [*confusion.names, "background"], confusion.matrix
     said = (
-        f"Detections with a score above {confusion.threshold:.4f}, IoU of {confusion.iou:g} or more. Rows are "
-        "annotated classes, columns what they were taken for: the last column are missed objects, the last row is "
-        "false alarms. "
+        f"{used(confusion.threshold)}, IoU of {confusion.iou:g} or more. Rows are "
+        "annotated classes, columns what they were taken for; the last column are missed objects, the last row false "
+        "alarms. "
         f"{confusion.ignored:,} detections in ignored regions are not counted."
     )
     keep = _frequent(confusion)
@@ -106,8 +106,8 @@ def _pairs(confusion: Confusion) -> list[list[Cell]]:
     for count, row, column in sorted(wrong, key=lambda pair: (-pair[0], pair[1:]))[:MOST_PAIRS]:
         missed, alarm = column == len(labels) - 1, row == len(labels) - 1
         share: Cell = "–" if alarm else count / int(totals[row])
-        taken = "– (missed)" if missed else labels[column]
-        rows.append(["– (false alarm)" if alarm else labels[row], taken, count, share])
+        taken = "nothing (missed)" if missed else labels[column]
+        rows.append(["nothing (false alarm)" if alarm else labels[row], taken, count, share])
     return rows
 
 
@@ -140,7 +140,7 @@ def worst_section(dataset: Dataset, detections: Mapping[int, Boxes], threshold: 
     shown, unread = draw_worst(judged, most)
     wrong = sum(one.errors > 0 for one in judged)
     said = (
-        f"Detections with a score above {threshold:.4f}. {wrong:,} of {len(judged):,} images have errors; those with "
+        f"{used(threshold)}. {wrong:,} of {len(judged):,} images have errors; those with "
         "the most come first. A tiny object's frame stands off it."
     )
     rows: list[list[Cell]] = [

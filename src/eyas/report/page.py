@@ -13,6 +13,9 @@ from eyas.saving import PathLike, write_text
 # A browser refuses to fetch or run anything, even if a name should ever get through as markup.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
+WIDE = 700
+"""Pictures of more pixels across have a row of their own."""
+
 Cell = str | int | float
 """What stands in a table: text, a count, or a figure, which is written to four places and kept in full beside it."""
 
@@ -133,8 +136,9 @@ def _figure(picture: Picture) -> Html:
     kind = "png" if picture.data.startswith(b"\x89PNG") else "jpeg"
     source = f"data:image/{kind};base64,{b64encode(picture.data).decode('ascii')}"
     size = f'width="{picture.width}" height="{picture.height}"'
+    wide = _class("wide" if picture.width > WIDE else "")
     return Html(
-        f'<figure><img src="{source}" {size} alt="{escape(picture.alt)}">{_caption(picture.caption)}</figure>\n'
+        f'<figure{wide}><img src="{source}" {size} alt="{escape(picture.alt)}">{_caption(picture.caption)}</figure>\n'
     )
 
 

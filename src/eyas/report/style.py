@@ -13,9 +13,7 @@ LIGHT = {
     "soft": "#f2f4f7",
     "link": "#0059a3",
     "heat": "#0072b2",
-    "error": "#b3261e",
     "warning": "#8a5300",
-    "info": "#0059a3",
 }
 DARK = {
     "paper": "#15181c",
@@ -25,9 +23,7 @@ DARK = {
     "soft": "#20252b",
     "link": "#7cc0f5",
     "heat": "#2f8fc9",
-    "error": "#ff8a80",
     "warning": "#f2b04c",
-    "info": "#7cc0f5",
 }
 LIGHT_SERIES = ("#0072b2", "#c75000", "#00805c", "#b04f8c", "#8c6a00", "#2b83b8", "#1b1f24", "#7a5cc0")
 DARK_SERIES = ("#56b4e9", "#f0803c", "#2fc297", "#e08fc0", "#e6b422", "#8fd0f5", "#e8ebef", "#b39cf0")
@@ -52,6 +48,7 @@ figure{margin:0;min-width:0}
 figcaption{color:var(--muted);font-size:.875rem;line-height:1.4;margin:.3em 0 0}
 .pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,430px),1fr));gap:20px;align-items:start}
 .pictures img{max-width:100%;height:auto;display:block;border-radius:3px}
+.pictures .wide{grid-column:1/-1}
 .scroll{overflow-x:auto;margin:.6em 0 1.2em}
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums;overflow-wrap:normal}
 caption{text-align:left;color:var(--muted);padding:.2em 0}
@@ -64,13 +61,13 @@ thead th{border-bottom:2px solid var(--rule);vertical-align:bottom}
 details{margin:.6em 0}
 summary{cursor:pointer;color:var(--link)}
 .note{background:var(--soft);border-left:4px solid var(--warning);padding:.5em .8em;margin:.8em 0;max-width:80ch}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(130px,1fr));gap:10px;margin:1em 0;padding:0}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(118px,1fr));gap:10px;margin:1em 0;padding:0}
 .tiles div{background:var(--soft);border-radius:4px;padding:.5em .7em}
 .tiles dt{color:var(--muted);font-size:.85rem}
 .tiles dd{margin:0;font-size:1.25rem;font-weight:600;font-variant-numeric:tabular-nums}
 .legend{display:flex;flex-wrap:wrap;gap:.3em 1.2em;list-style:none;padding:0;margin:.6em 0;max-width:none}
+.legend svg{flex:none}
 .legend li{display:flex;align-items:center;gap:.45em}
-.error{color:var(--error)}.warning{color:var(--warning)}.info{color:var(--info)}
 svg text{font-size:13px;fill:var(--ink);font-family:inherit}
 svg .title{font-size:15px;font-weight:600}svg .small{font-size:12px}svg .tiny{font-size:11px;fill:var(--muted)}
 svg .label{fill:var(--muted)}
@@ -79,8 +76,11 @@ svg .label{fill:var(--muted)}
 .line{fill:none;stroke-width:2.2}
 .heat{fill:var(--heat)}.shade{fill:var(--soft)}.noshade{fill:var(--paper)}
 footer{color:var(--muted);font-size:.85rem;max-width:1100px;margin:3em auto 1.5em;padding:0 16px}
+@media (max-width:600px){table{font-size:.82rem}th,td{padding:.25em .45em}th.words{white-space:normal;min-width:5.5em}
+main,header{padding:0 12px}}
 @media print{body{font-size:11pt}nav{display:none}h2{break-after:avoid}figure,tr{break-inside:avoid}
-details>*{display:block}.scroll{overflow:visible}}
+details>*{display:block}.pictures .wide{grid-column:1/-1}
+.scroll{overflow:visible}}
 """
 
 

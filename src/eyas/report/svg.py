@@ -36,7 +36,7 @@ def joined(*parts: Html) -> Html:
 def text_width(text: str, font: int = FONT) -> float:
     """About how wide `text` is, in pixels; wide letters (Chinese, Japanese …) count double."""
     letters = sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
-    return letters * font * 0.56
+    return letters * font * 0.62
 
 
 def shortened(text: str, width: float, font: int = FONT) -> str:
