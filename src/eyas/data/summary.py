@@ -7,18 +7,21 @@ from pathlib import Path
 
 from eyas.data.faults import Fault, FaultList
 
-_CHANGED = {  # codes of faults, where they are no errors, of what is used in another form
-    *("boxes-cut", "class-names-missing", "ignore-as-flag", "image-embedded", "image-name-differs", "path-outside"),
-    *("class-ids-left-out", "image-ids-left-out", "duplicate-id", "shapes-boxed", "wrong-encoding", "wrong-size"),
+# Codes of faults, where they are no errors: of what is used in another form, of what is left out (errors are left out
+# whatever their code is), and of faults whose value says how many records they stand for. Other faults are advice.
+_CHANGED = {
+    *("boxes-cut", "boxes-ignored", "class-ids-left-out", "class-names-missing", "duplicate-id", "ignore-as-flag"),
+    *("image-embedded", "image-ids-left-out", "image-name-differs", "path-outside", "shapes-boxed", "wrong-encoding"),
+    "wrong-size",
 }
-_LEFT_OUT = {  # ... and of what is left out; errors are left out whatever their code is
-    *("areas-left-out", "box-outside", "box-without-area", "boxes-hidden", "ignore-left-out", "image-missing"),
-    *("image-twice", "image-without-annotation", "label-missing", "label-without-image", "segmentation-not-read"),
-    *("box-twice", "key-differs", "split-repeated", "tiles-empty"),
+_LEFT_OUT = {
+    *("areas-left-out", "box-outside", "box-twice", "box-without-area", "boxes-hidden", "ignore-left-out"),
+    *("image-missing", "image-twice", "image-without-annotation", "key-differs", "label-missing"),
+    *("label-without-image", "segmentation-not-read", "split-repeated", "tiles-empty"),
 }
-_COUNTED = {  # codes of faults whose value says how many records they stand for
-    *("areas-left-out", "boxes-cut", "boxes-hidden", "ignore-as-flag", "ignore-left-out", "image-embedded"),
-    *("image-twice", "image-without-annotation", "label-missing", "shapes-boxed", "tiles-empty"),
+_COUNTED = {
+    *("areas-left-out", "boxes-cut", "boxes-hidden", "boxes-ignored", "ignore-as-flag", "ignore-left-out"),
+    *("image-embedded", "image-twice", "image-without-annotation", "label-missing", "shapes-boxed", "tiles-empty"),
 }
 
 
