@@ -11,6 +11,7 @@ class Axis:
     """Values from `low` to `high` along a line; `label` names the quantity with its unit.
 
     base: 0 for even steps, 2 or 10 for logarithmic ones. percent: values are shares, and ticks say per cent.
+    whole: values are counts, and no tick stands between them.
     """
 
     label: str
@@ -18,6 +19,7 @@ class Axis:
     high: float
     base: int = 0
     percent: bool = False
+    whole: bool = False
 
     def __post_init__(self) -> None:
         if not self.low < self.high or (self.base and self.low <= 0):
@@ -38,6 +40,7 @@ class Axis:
 
     def _steps(self) -> list[float]:
         step = nice_step((self.high - self.low) / 5)
+        step = max(step, 1.0) if self.whole else step
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         return [number * step for number in range(first, last + 1)]
 
@@ -60,11 +63,13 @@ def nice_step(least: float) -> float:
 
 
 def from_zero(label: str, highest: float) -> Axis:
-    """An even axis from 0 to a round number of at least `highest`."""
+    """An even axis from 0 to a round number of at least `highest`; of counts where that is an `int`."""
+    whole = isinstance(highest, int)
     if highest <= 0:
-        return Axis(label, 0.0, 1.0)
+        return Axis(label, 0.0, 1.0, whole=whole)
     step = nice_step(highest / 5)
-    return Axis(label, 0.0, math.ceil(highest / step - 1e-9) * step)
+    step = max(step, 1.0) if whole else step
+    return Axis(label, 0.0, math.ceil(highest / step - 1e-9) * step, whole=whole)
 
 
 def sizes_axis(label: str, low: float, high: float, base: int = 2, *, percent: bool = False) -> Axis:

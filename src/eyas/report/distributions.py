@@ -81,7 +81,7 @@ def _class_bars(statistics: Statistics, places: Sequence[int], what: str) -> Htm
 def _frequencies(total: NDArray[np.int64], what: str) -> Html:
     """How many classes have how many boxes or images."""
     edges, counts = _whole_bins(total)
-    x, y = Axis(f"{what} of a class", edges[0], edges[-1]), from_zero("classes", max(counts))
+    x, y = Axis(f"{what} of a class", edges[0], edges[-1], whole=True), from_zero("classes", max(counts))
     return histogram(f"Classes by number of {what}", f"{len(total)} classes", (edges, counts), x, y)
 
 
@@ -90,38 +90,39 @@ def size_section(statistics: Statistics) -> Section:
     sides = np.concatenate([one.sides for one in statistics.splits]).astype(np.float64)
     relative = np.concatenate([one.relative for one in statistics.splits]).astype(np.float64)
     roots, shares = np.sqrt(sides.prod(axis=1)), np.sqrt(relative.prod(axis=1))
-    names = [one.name for one in statistics.splits]
-    by_size: list[list[Cell]] = []
-    for protocol, key in (("AI-TOD", "aitod_sizes"), ("COCO", "coco_sizes")):
-        for size in getattr(statistics.splits[0], key):
-            counts = [getattr(one, key)[size] for one in statistics.splits]
-            share = f"{100 * sum(counts) / max(len(roots), 1):.1f} %"
-            by_size.append([f"{protocol} {size.replace('_', ' ')}", *counts, sum(counts), share])
-    spans = [("√area, px", roots, 1), ("width, px", sides[:, 0], 1), ("height, px", sides[:, 1], 1)]
-    spans += [("√area, % of the image", shares, 100), ("width, % of the image", relative[:, 0], 100)]
-    spans += [("height, % of the image", relative[:, 1], 100)]
-    quantiles: list[list[Cell]] = [
-        [name, *(f"{factor * value:.4g}" for value in np.quantile(values, list(_QUANTILES.values())).tolist())]
-        for name, values, factor in spans
-    ]
-    return Section(
-        "Box sizes",
-        (
-            charts(
-                (
-                    pixel_histogram(roots),
-                    "Named parts: AI-TOD's sizes, 2 to 64 px. The table counts its outer two without end.",
-                ),
-                (share_histogram(shares), ""),
-            ),
-            table(
-                ["Size", *names, "All", "Share"],
-                by_size,
-                "COCO: small up to 32², medium to 96². A box on an edge counts above.",
-            ),
-            table(["Of all boxes", *_QUANTILES], quantiles),
-        ),
-    )
+    parts = [_bin_table(statistics), _quantile_table(sides, relative)]
+    if roots.any():
+        said = "Named parts: AI-TOD's sizes, 2 to 64 px. The table counts its outer two without end."
+        parts.insert(0, charts((pixel_histogram(roots), said), (share_histogram(shares), "")))
+    return Section("Box sizes", tuple(parts))
+
+
+def _bin_table(statistics: Statistics) -> Html:
+    """How many boxes of each split are in each of AI-TOD's and COCO's bins."""
+    splits = statistics.splits
+    total = max(sum(one.boxes for one in splits), 1)
+    rows: list[list[Cell]] = []
+    for protocol, counted in (
+        ("AI-TOD", [one.aitod_sizes for one in splits]),
+        ("COCO", [one.coco_sizes for one in splits]),
+    ):
+        for size in counted[0]:
+            counts = [one[size] for one in counted]
+            share = f"{100 * sum(counts) / total:.1f} %"
+            rows.append([f"{protocol} {size.replace('_', ' ')}", *counts, sum(counts), share])
+    said = "COCO: small up to 32², medium to 96². A box on an edge counts above."
+    return table(["Size", *(one.name for one in splits), "All", "Share"], rows, said)
+
+
+def _quantile_table(sides: NDArray[np.float64], relative: NDArray[np.float64]) -> Html:
+    """Quantiles of the sizes of all boxes, in pixels and per cent."""
+    rows: list[list[Cell]] = []
+    for unit, values, factor in (("px", sides, 1), ("% of the image", relative, 100)):
+        spans = {"√area": np.sqrt(values.prod(axis=1)), "width": values[:, 0], "height": values[:, 1]}
+        for name, span in spans.items():
+            quantiles = np.quantile(span, list(_QUANTILES.values())).tolist()
+            rows.append([f"{name}, {unit}", *(f"{factor * value:.4g}" for value in quantiles)])
+    return table(["Of all boxes", *_QUANTILES], rows)
 
 
 def pixel_histogram(roots: NDArray[np.float64]) -> Html:
@@ -159,7 +160,7 @@ def place_section(statistics: Statistics) -> Section:
     """How many objects an image has, and where they lie."""
     objects = np.concatenate([one.objects for one in statistics.splits])
     edges, counts = _whole_bins(objects)
-    x, y = Axis("boxes in an image", edges[0], edges[-1]), from_zero("images", max(counts))
+    x, y = Axis("boxes in an image", edges[0], edges[-1], whole=True), from_zero("images", max(counts))
     without, most = int((objects == 0).sum()), int(objects.max(initial=0))
     said = f"{len(objects):,} images, {without:,} without boxes, at most {most:,} boxes"
     many = histogram("Boxes in an image", said, (edges, counts), x, y)
