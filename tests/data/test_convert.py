@@ -75,7 +75,9 @@ def test_real_sets_read_back_the_same_from_coco(shared_data: Path, tmp_path: Pat
         f"images in {name}": number for name, number in parts.items()
     }
     assert pictures(tmp_path / "coco") == pictures(root, format)
-    assert summary.kept["boxes"] == sum(len(rows) for _, (_, _, rows) in pictures(root, format))
+    assert summary.kept["boxes"] + summary.kept.get("ignored boxes", 0) == sum(
+        len(rows) for _, (_, _, rows) in pictures(root, format)
+    )
     assert all(line.endswith(".") for line in summary.lines())
     for name in parts:
         assert (tmp_path / "coco" / "annotations" / f"instance_{name}.json").is_file()
@@ -215,6 +217,26 @@ def test_parts_with_other_classes_get_the_same_ones(tmp_path: Path) -> None:
         for part in ("train", "val"):
             assert read_dataset(tmp_path / to, part).classes.names == ("car", "bus")
         assert content(tmp_path / to) == content(tmp_path / "s")
+
+
+def test_ignored_boxes_are_counted_apart(tmp_path: Path) -> None:
+    ignored = shape("nut") | {"flags": {"ignore": True}}
+    root = tree(
+        tmp_path / "s", {"a.png": (20, 10), "a.json": labelme("a.png", shape("nut"), ignored, imagePath="a.png")}
+    )
+    coco, yolo = (convert_dataset(root, tmp_path / to, to, val_percent=0) for to in ("coco", "yolo"))
+    assert coco.kept == {"images in train": 1, "boxes": 1, "ignored boxes": 1, "classes": 1} and coco.dropped == {}
+    assert yolo.kept == {"images in train": 1, "boxes": 1, "classes": 1} and yolo.dropped == {"ignore-left-out": 1}
+
+
+def test_a_fault_of_the_file_of_classes_is_told_once(tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        tree(
+            tmp_path / "s", {f"images/{part}/{part}0.png": (9, 9), f"labels/{part}/{part}0.txt": "0 0.5 0.5 0.2 0.2\n"}
+        )
+    tree(tmp_path / "s", {"classes.txt": "car\ncar\n"})
+    summary = convert_dataset(tmp_path / "s", tmp_path / "t")
+    assert [(fault.code, fault.record) for fault in summary.faults] == [("duplicate-id", "line 2")]
 
 
 def test_shapes_that_are_nothing_are_counted(tmp_path: Path) -> None:

@@ -143,6 +143,24 @@ def test_a_test_part_stays_and_a_single_file_becomes_two(tmp_path: Path) -> None
     assert [len(images(tmp_path, part)) for part in ("train", "val", "test")] == [3, 1, 1]
 
 
+@pytest.mark.parametrize(
+    ("name", "train", "val"),
+    [
+        ("instances_train2017", "instances_train2017", "instances_val2017"),
+        ("val", "train", "val"),
+        ("training", "instance_train", "instance_val"),
+        ("boxes", "instance_train", "instance_val"),
+    ],
+)
+def test_where_two_files_come_from_one(tmp_path: Path, name: str, train: str, val: str) -> None:
+    write(tmp_path, {"train": [(f"{n}.png", [1]) for n in range(4)]})
+    (tmp_path / "annotations" / "instance_train.json").rename(tmp_path / "annotations" / f"{name}.json")
+    for _ in range(2):
+        split_dataset(tmp_path, 75, 25)
+        assert (len(images(tmp_path, "train")), len(images(tmp_path, "val"))) == (3, 1)
+        assert {f"{train}.json", f"{val}.json"} <= {path.name for path in (tmp_path / "annotations").iterdir()}
+
+
 def test_images_in_two_folders_are_found_again(tmp_path: Path) -> None:
     for part, year in (("train", "train2017"), ("val", "val2017")):
         names = [f"{part}{n}.png" for n in range(4)]

@@ -1,6 +1,6 @@
 """Any dataset that can be read, written in another format; PaddleX's conversion in place."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from eyas.data import READERS, WRITERS, find_layout, read_part
@@ -13,7 +13,7 @@ from eyas.data.perimage import Annotated, gather
 from eyas.data.plain import UNLABELLED, read_unlabelled
 from eyas.data.sample import ClassMap, Dataset
 from eyas.data.split import divide_dataset
-from eyas.data.summary import Summary, summarise
+from eyas.data.summary import Once, Summary, summarise
 from eyas.data.write_images import Images, place_images
 from eyas.errors import ConfigError, DatasetError, did_you_mean
 from eyas.saving import write_text
@@ -60,7 +60,7 @@ def convert_dataset(
         names = place_images(unlabelled, target / "images" / "unlabeled", images, written.append)
         lines = "".join(f"images/unlabeled/{name}\n" for name in names)
         write_text((target / "annotations" if to == "coco" else target) / UNLABELLED, lines)
-    counts = _counts(parts) | ({"unlabelled images": len(unlabelled)} if len(unlabelled) else {})
+    counts = _counts(parts, written) | ({"unlabelled images": len(unlabelled)} if len(unlabelled) else {})
     title = f"Converted {TITLES[layout.format]} in {layout.root} to {TITLES[to]} in {target}"
     return summarise(title, counts, told, written)
 
@@ -80,15 +80,14 @@ def convert_in_place(root: str | Path, src_dataset_type: str, seed: int = 0, val
     told = FaultList()
     parts = read_parts(layout, val_percent, seed, told)
     files = [home / "annotations" / f"instance_{name}.json" for name in parts]
-    counts = _counts(parts)
+    unlabelled = {"unlabelled images": _move_unlabelled(home, told)} if with_unlabelled else {}
     written: list[Fault] = []
-    if with_unlabelled:
-        counts["unlabelled images"] = _move_unlabelled(home, told)
     with originals_kept(files):
         for name, dataset in parts.items():
             written += WRITERS["coco"](dataset, home, name, "link")
     names = " and ".join(file.name for file in files)
-    return summarise(f"Converted {TITLES[format]} in {home}: wrote {names} into annotations", counts, told, written)
+    title = f"Converted {TITLES[format]} in {home}: wrote {names} into annotations"
+    return summarise(title, _counts(parts, written) | unlabelled, told, written)
 
 
 def read_parts(layout: Layout, val_percent: float, seed: int, report: Report) -> dict[str, Dataset]:
@@ -98,7 +97,7 @@ def read_parts(layout: Layout, val_percent: float, seed: int, report: Report) ->
     """
     if not 0 <= val_percent < 100:
         raise ConfigError(f"val_percent must be a number from 0 to below 100, got {val_percent!r}")
-    once = _Once(report)
+    once = Once(report)
     found = {name: read_part(layout, name, once) for name in layout.splits}
     classes = union(dataset.classes for dataset in found.values())
     filled = {name: with_classes(dataset, classes) for name, dataset in found.items() if len(dataset)}
@@ -172,23 +171,11 @@ def _source_type(name: str) -> tuple[str, bool]:
     return known[name.lower()]
 
 
-def _counts(parts: Mapping[str, Dataset]) -> dict[str, int]:
+def _counts(parts: Mapping[str, Dataset], written: Iterable[Fault]) -> dict[str, int]:
     counts = {f"images in {name}": len(dataset) for name, dataset in parts.items()}
-    boxes = sum(len(sample.boxes_xyxy) for dataset in parts.values() for sample in dataset.samples)
-    return counts | {"boxes": boxes, "classes": len(next(iter(parts.values())).classes)}
-
-
-class _Once:
-    """A report that passes every fault on once: each part reads the dataset's file of classes anew."""
-
-    def __init__(self, report: Report) -> None:
-        self.first: Fault | None = None
-        self._report = report
-        self._seen: set[tuple[str, str, str, str]] = set()
-
-    def __call__(self, fault: Fault) -> None:
-        key = (fault.code, str(fault.file), fault.record, fault.message)
-        if key not in self._seen:
-            self._seen.add(key)
-            self.first = self.first or fault
-            self._report(fault)
+    samples = [sample for dataset in parts.values() for sample in dataset.samples]
+    ignored = sum(int(sample.ignore.sum()) for sample in samples)
+    counts["boxes"] = sum(len(sample.boxes_xyxy) for sample in samples) - ignored
+    held = ignored - sum(fault.value for fault in written if fault.code == "ignore-left-out")
+    counts |= {"ignored boxes": held} if held else {}
+    return counts | {"classes": len(next(iter(parts.values())).classes)}

@@ -12,7 +12,7 @@ from eyas.data.faults import Fault, FaultList, Report
 from eyas.data.images import without_suffix
 from eyas.data.labelme import embedded_picture
 from eyas.data.sample import Dataset, Sample
-from eyas.data.summary import Summary, below, summarise
+from eyas.data.summary import Once, Summary, below, summarise
 from eyas.data.tiles import Cut, Origin, Tile, cut, tiles_of, write_origins
 from eyas.data.write_coco import write_coco
 from eyas.errors import ConfigError, DatasetError, InputError
@@ -78,10 +78,11 @@ def slice_dataset(
         raise DatasetError(f"{target} is there already and not empty; slice into a new folder")
     layout = find_layout(root)
     told = FaultList()
+    once = Once(told)
     counts: dict[str, int] = {}
     for name in layout.splits:
         part = "train" if name == "all" else name
-        dataset = read_part(layout, name, told)
+        dataset = read_part(layout, name, once)
         every = list(_pieces(dataset, slicing))
         pieces = _chosen(every, negatives, np.random.Generator(np.random.PCG64(seed)))
         _tell(dataset, pieces, len(every), told)

@@ -16,7 +16,7 @@ from eyas.data.images import posix_name
 from eyas.data.layout import TITLES, find_layout
 from eyas.data.merge import take
 from eyas.data.partition import check_percentages, part_sizes, partition
-from eyas.data.parts import Layout
+from eyas.data.parts import Layout, split_of
 from eyas.data.sample import Dataset
 from eyas.data.summary import Summary, summarise
 from eyas.errors import DatasetError
@@ -122,13 +122,14 @@ def _files(layout: Layout) -> tuple[list[str], dict[str, Path]]:
         there = ", ".join(layout.splits)
         raise DatasetError(f"{layout.root} has no part train or val to divide, only {there}")
     files = {name: layout.splits[name].annotations for name in sources if name in ("train", "val")}
-    folder = layout.splits[sources[0]].annotations.parent
-    for name, other in (("train", "val"), ("val", "train")):
-        known = files.get(other)
-        fallback = layout.root / "annotations" / f"instance_{name}.json"
-        files.setdefault(name, folder / known.name.replace(other, name) if known else fallback)
-    if files["train"] == files["val"]:
-        raise DatasetError(f"{files['train']}: expected a name with train or val in it, beside which the other can go")
+    if len(files) == 1:
+        ((name, file),) = files.items()
+        other = "val" if name == "train" else "train"
+        beside = file.with_name(file.name.replace(name, other))
+        if split_of(beside.stem) == other:
+            files[other] = beside
+    if len(files) < 2:
+        files = {name: layout.root / "annotations" / f"instance_{name}.json" for name in ("train", "val")}
     return sources, {name: files[name] for name in ("train", "val")}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from eyas.data.faults import Fault, FaultList
+from eyas.data.faults import Fault, FaultList, Report
 
 # Codes of faults, where they are no errors: of what is used in another form, of what is left out (errors are left out
 # whatever their code is), and of faults whose value says how many records they stand for. Other faults are advice.
@@ -77,3 +77,19 @@ def summarise(title: str, kept: Mapping[str, int], told: FaultList, written: Ite
 def below(root: Path, path: Path) -> str:
     """`path` as a sentence names it: from `root` on where it lies there."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+class Once:
+    """A report that passes every fault on once: each part of a dataset reads its file of classes anew."""
+
+    def __init__(self, report: Report) -> None:
+        self.first: Fault | None = None
+        self._report = report
+        self._seen: set[tuple[str, str, str, str]] = set()
+
+    def __call__(self, fault: Fault) -> None:
+        key = (fault.code, str(fault.file), fault.record, fault.message)
+        if key not in self._seen:
+            self._seen.add(key)
+            self.first = self.first or fault
+            self._report(fault)
