@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from eyas.data.faults import Fault, Report
+from eyas.data.faults import Fault, FaultList, Report
 from eyas.data.images import images_below, read_sizes
 from eyas.data.labelled import LabelledImages
 from eyas.data.parts import Part
@@ -132,9 +132,10 @@ def check_listed_once(images: ImageList, report: Report) -> None:
         first.setdefault(path, place)
 
 
-def tell_unannotated(parts: Sequence[Part], lists: Sequence[ImageList], root: Path, report: Report) -> None:
-    """Tell the images in the folders that the splits use which no split names."""
+def tell_unannotated(parts: Sequence[Part], lists: Sequence[ImageList], root: Path, faults: FaultList) -> None:
+    """Tell the images in the folders that the splits use which no split names, nor any fault that was told before."""
     named = {path for images in lists for path in images.paths}
+    named |= {Path(fault.value) for fault in faults.kept if isinstance(fault.value, str)}
     used = [
         next((folder for folder in part.images if images.paths[0].is_relative_to(folder)), part.images[0])
         for part, images in zip(parts, lists, strict=True)
@@ -144,4 +145,4 @@ def tell_unannotated(parts: Sequence[Part], lists: Sequence[ImageList], root: Pa
     left = sorted(there - named)
     if left:
         message = f"{len(left)} images are in no annotation file, the first is {left[0]}"
-        report(Fault("info", "image-without-annotation", root, message, value=len(left)))
+        faults(Fault("info", "image-without-annotation", root, message, value=len(left)))

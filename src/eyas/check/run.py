@@ -6,6 +6,7 @@ from pathlib import Path
 from eyas.check.checks import CheckResult, check_detection, check_recognition
 from eyas.check.demo import MOST, spread, write_demo
 from eyas.check.outputs import FAULT_TEXT, FOLDER, clear_demo, counted, write_faults, write_histogram, write_result
+from eyas.check.prepare import prepare_dataset
 from eyas.check.progress import progress_bar
 from eyas.data.labelled import LabelledImages
 from eyas.data.sample import Dataset
@@ -15,6 +16,8 @@ from eyas.store import STORE
 
 log = logging.getLogger(__name__)
 
+REPORT = "report.html"
+
 _SHOWN = 10  # kinds of errors in the message of a dataset that does not pass
 
 
@@ -22,12 +25,14 @@ def run(config: ModuleConfig) -> CheckResult:
     """Check the dataset in `Global.dataset_dir` and write what was found into `Global.output`.
 
     A dataset for a feature model has images with labels, any other one images with boxes. Nothing is written into the
-    dataset. Raises ConfigError, and DatasetError where no dataset is recognised or the check finds an error; the list
-    of faults and the histogram are written then too.
+    dataset, unless CheckDataset.convert or CheckDataset.split is enabled. Raises ConfigError, and DatasetError where no
+    dataset is recognised or the check finds an error; the faults, the histogram and the report are written then too.
     """
     root, output = _places(config)
     entry, settings = STORE.get(config.global_.model), config.check_dataset
-    if entry is not None and entry.task == "embedding":
+    recognition = entry is not None and entry.task == "embedding"
+    prepare_dataset(settings, root, recognition)
+    if recognition:
         result = check_recognition(root, settings.decode, progress_bar)
     else:
         train = config.train
@@ -44,6 +49,7 @@ def run(config: ModuleConfig) -> CheckResult:
     log.info("%s: %s", counted(result.faults), output / FOLDER / FAULT_TEXT)
     folder = clear_demo(output)
     demo = {name: _demo(part, folder) for name, part in result.splits.items()}
+    _write_report(output, result)
     if not result.check_pass:
         raise DatasetError(_failure(root, output, result))
     write_result(output, result.statistics, root, demo)
@@ -52,7 +58,6 @@ def run(config: ModuleConfig) -> CheckResult:
 
 def _places(config: ModuleConfig) -> tuple[Path, Path]:
     """(the dataset's folder, the output folder). Raises ConfigError where one is missing or inside the other."""
-    settings = config.check_dataset
     if config.global_.dataset_dir is None:
         raise ConfigError("Global.dataset_dir: not given. Say where the dataset is: -o Global.dataset_dir=PATH")
     root, output = Path(config.global_.dataset_dir), Path(config.global_.output)
@@ -61,11 +66,13 @@ def _places(config: ModuleConfig) -> tuple[Path, Path]:
             f"Global.output: {output} lies inside the dataset {root}, where nothing is written. Expected a folder "
             "beside it: -o Global.output=PATH"
         )
-    if settings.split.enable:
-        raise ConfigError("CheckDataset.split.enable: a check does not change the dataset. Split it first")
-    if settings.convert.enable:
-        log.info("CheckDataset.convert: nothing to do, eyas reads VOC, LabelMe and other formats as they are")
     return root, output
+
+
+def _write_report(output: Path, result: CheckResult) -> None:
+    from eyas.report.dataset import write_check_report  # the page is drawn from the numbers of this room
+
+    write_check_report(output / FOLDER / REPORT, result.statistics, result.faults, result.splits)
 
 
 def _demo(part: Dataset | LabelledImages, folder: Path) -> list[str]:
