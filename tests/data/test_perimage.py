@@ -128,7 +128,7 @@ def test_classes_are_the_same_in_every_split(tmp_path: Path) -> None:
     dataset, faults = told(root, "val")
     assert dataset.classes.names == ("c", "b")
     assert [(fault.code, fault.value) for fault in faults] == [("unknown-class", "a")]
-    assert "Known: b, c." in faults[0].message
+    assert "Known: b, c." in faults[0].fix
 
 
 def labelme(*shapes: Any, **more: Any) -> str:

@@ -64,8 +64,9 @@ def _lists(file: Path, report: Report) -> tuple[list[Any], list[Any], list[Any]]
     for key in NEEDED:
         if not isinstance(content.get(key), list):
             message = f"{key!r} must be a list, got a {type(content[key]).__name__}" if key in content else ""
-            message = message or f"has no list {key!r}, which COCO needs. {did_you_mean(key, content)}"
-            report(Fault("error", "key-missing", file, message, field=key))
+            fix = "" if message else did_you_mean(key, content)
+            message = message or f"has no list {key!r}, which COCO needs"
+            report(Fault("error", "key-missing", file, message, field=key, fix=fix))
             return None
     return content["images"], content["annotations"], content["categories"]
 
@@ -211,8 +212,8 @@ def _check_keys(record: Any, key: str) -> None:
         raise Unusable("wrong-value", f"must be an object, got {shown(record)}", value=record)
     for needed in NEEDED[key]:
         if needed not in record:
-            message = f"has no {needed!r}; its keys are {sorted(record)}. {did_you_mean(needed, record)}"
-            raise Unusable("key-missing", message, field=needed)
+            message = f"has no {needed!r}; its keys are {sorted(record)}"
+            raise Unusable("key-missing", message, field=needed, fix=did_you_mean(needed, record))
 
 
 def _integer(record: Record, field: str, at_least: int | None = None) -> int:

@@ -207,8 +207,8 @@ def _spot(file: Path, mark: Mark) -> tuple[Path, str, Any]:
 
 def _unknown_class(file: Path, mark: Mark, classes: ClassMap) -> Fault:
     known = classes.names if isinstance(mark.label, str) else classes.source_ids
-    message = f"the class {mark.label!r} is not one of the dataset's. {did_you_mean(mark.label, known)}"
-    fix = "Mend the class, or add it to the list of classes."
+    message = f"the class {mark.label!r} is not one of the dataset's"
+    fix = f"{did_you_mean(mark.label, known)} Mend the class, or add it to the list of classes."
     return Fault("error", "unknown-class", file, message, mark.record, "class", mark.label, fix)
 
 
