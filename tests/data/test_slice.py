@@ -193,9 +193,15 @@ def test_what_is_no_tile_is_refused(tmp_path: Path) -> None:
         read_origins(root / "annotations" / "instance_train.json")
     slice_dataset(root, tmp_path / "t", (64, 64))
     file = tmp_path / "t" / "annotations" / "instance_train.json"
-    for record in ({"image_id": 99, "bbox": [1, 2, 3, 4]}, {"image_id": 1, "bbox": [1, 2]}, {}):
+    box = [1, 2, 3, 4]
+    wrong: list[dict[str, Any]] = [{"image_id": [1], "bbox": box}, {"image_id": 1, "bbox": [1, 2, 3, "4"]}, {}]
+    for record in ({"image_id": 99, "bbox": box}, {"image_id": 1, "bbox": [1, 2]}, *wrong):
         with pytest.raises(ConfigError, match="prediction 0: expected the image_id of a tile of"):
             join_tiles([record], file)
+    assert join_tiles([{"image_id": np.int64(1), "bbox": (np.float32(1), 2, 3, 4)}], file)[0]["image_id"] == 5
+    for text in ('{"images": [3]}', '{"images": []}', "[]", '{"images": [{"id": 1, "eyas_tile": {"image_id": 1}}]}'):
+        with pytest.raises(DatasetError):
+            read_origins(tree(tmp_path, {"x.json": text}) / "x.json")
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
 """Geometry of tiles: where they lie in an image, which boxes they show, and the way back to the image."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,16 +124,23 @@ def read_origins(file: str | Path) -> dict[int, Origin]:
     records = content.get("images") if isinstance(content, dict) else None
     origins = {}
     for record in records if isinstance(records, list) else ():
-        origin = record.get(TILE_KEY) if isinstance(record, dict) else None
-        fields = Origin.__dataclass_fields__
-        if type(record.get("id")) is not int or not isinstance(origin, dict) or origin.keys() != fields.keys():
+        origin = _origin(record)
+        if origin is None:
             raise DatasetError(
                 f"{path}: expected images with {TILE_KEY!r}, as slicing writes them, got {shown(record)}"
             )
-        origins[record["id"]] = Origin(**origin)
+        origins[record["id"]] = origin
     if not origins:
         raise DatasetError(f"{path} holds no tiles: expected the COCO file of a sliced dataset")
     return origins
+
+
+def _origin(record: Any) -> Origin | None:
+    """The origin in an image record; None where it is not as `write_origins` writes it."""
+    fields = record.get(TILE_KEY) if isinstance(record, dict) and type(record.get("id")) is int else None
+    if not isinstance(fields, dict) or {name: type(value) for name, value in fields.items()} != Origin.__annotations__:
+        return None
+    return Origin(**fields)
 
 
 def join_tiles(predictions: Iterable[Mapping[str, Any]], dataset: str | Path) -> list[dict[str, Any]]:
@@ -145,11 +153,15 @@ def join_tiles(predictions: Iterable[Mapping[str, Any]], dataset: str | Path) ->
     origins = read_origins(dataset)
     joined = []
     for place, record in enumerate(predictions):
-        origin = origins.get(record.get("image_id", -1))
-        box = record.get("bbox")
-        if origin is None or not isinstance(box, list | tuple) or len(box) != 4:
+        image_id, box = record.get("image_id"), record.get("bbox")
+        origin = origins.get(int(image_id)) if isinstance(image_id, Integral) else None
+        if origin is None or not _is_box(box):
             expected = f"expected the image_id of a tile of {dataset} and a bbox of four numbers"
             raise ConfigError(f"prediction {place}: {expected}, got {shown(dict(record))}")
         x, y, width, height = box
         joined.append({**record, "image_id": origin.image_id, "bbox": [x + origin.x, y + origin.y, width, height]})
     return joined
+
+
+def _is_box(value: object) -> TypeGuard[Sequence[float]]:
+    return isinstance(value, list | tuple) and len(value) == 4 and all(isinstance(one, Real) for one in value)
