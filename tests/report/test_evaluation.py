@@ -109,8 +109,8 @@ def test_large_images_have_a_close_up(tmp_path: Path) -> None:
     path = write_evaluation_report(tmp_path / "r.html", evaluate_all(data, {}, resamples=0), data, {})
     page = check_self_contained(path.read_text("utf-8"))
     sizes = [(one["width"], one["height"]) for one in page.all("img")]
-    assert sizes == [("900", "675"), ("600", "450")]
-    assert "from x 1400 to 2000 and y 1050 to 1500" in page.text  # there are two of the three missed ones
+    assert sizes == [("900", "675"), ("880", "600")]
+    assert "from x 1120 to 2000 and y 900 to 1500" in page.text  # there are two of the three missed ones
 
 
 def test_errors_are_judged_as_they_are() -> None:

@@ -75,7 +75,7 @@ def _measured(
     settings, output = config.evaluate, Path(config.global_.output)
     evaluation = evaluate_all(dataset, detections, resamples=settings.resamples)
     for warning in evaluation.metrics.warnings():
-        log.warning("%s", warning)
+        log.info("%s", warning)
     if settings.compare_with is not None:
         extra = extra | {"comparison": _compared(dataset, detections, settings)}
     write_evaluate_result(output, evaluation, extra)

@@ -69,13 +69,14 @@ def class_section(statistics: Statistics) -> Section:
 
 
 def _class_bars(statistics: Statistics, places: Sequence[int], what: str) -> Html:
+    noun = "class" if statistics.kind == "detection" else "label"
     counts = statistics.class_boxes[:, places]
     labels = [statistics.classes[place] for place in places]
     series = [
         Series(one.name, row, [f"{count:,}" for count in row])
         for one, row in zip(statistics.splits[:COLOURS], counts.tolist(), strict=False)
     ]
-    return bars(f"{what.capitalize()} of each class", labels, series, from_zero(what, int(counts.max(initial=0))))
+    return bars(f"{what.capitalize()} of each {noun}", labels, series, from_zero(what, int(counts.max(initial=0))))
 
 
 def _frequencies(total: NDArray[np.int64], what: str) -> Html:

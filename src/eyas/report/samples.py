@@ -41,7 +41,8 @@ def sample_section(splits: Splits, classes: Sequence[str], most: int) -> Section
                 shown.append(picture)
     ordered = sorted(seen, key=lambda kind: (kind == IGNORED, classes.index(kind.name) if kind != IGNORED else 0))
     marks = [legend([(kind, f"{kind.name} ({seen[kind]:,} in these pictures)") for kind in ordered])] if seen else []
-    said = paragraph("Chosen evenly from each split, with the image that has the most boxes.", "muted")
+    fullest = ", with the image that has the most boxes" if seen else ""
+    said = paragraph(f"Chosen evenly from each split{fullest}.", "muted")
     return Section("Sample images", (said, *marks, bullets(unread), pictures(shown)))
 
 

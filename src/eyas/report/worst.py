@@ -39,7 +39,7 @@ _KIND_OF = {
 }
 _ORDER = (IGNORED, FOUND, MISPLACED, CONFUSED, FALSE_ALARM, MISSED)  # the last lies on top
 _PLURAL = (FALSE_ALARM.name, IGNORED.name)
-_CLOSE_UP = (600, 450)  # width and height of a close-up, pixels of the image
+_CLOSE_UP = (880, 600)  # width and height of a close-up, pixels of the image
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,9 @@ def judge(dataset: Dataset, detections: Mapping[int, Boxes], threshold: float) -
     judged = []
     for number, image_id in enumerate(overlaps.image_ids):
         sample = samples[image_id]
-        rows, objects = np.flatnonzero(found.image == number), np.flatnonzero(wanted.image == number)
+        rows, objects = (
+            np.arange(*np.searchsorted(column, (number, number + 1))) for column in (found.image, wanted.image)
+        )
         kinds = [_kind(*pair) for pair in zip(labels.kind[rows].tolist(), labels.right[rows].tolist(), strict=True)]
         drawn = [place for place, kind in enumerate(kinds) if kind is not None]
         missed = wanted.place[objects[labels.missed[objects]]]
