@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from eyas.check.statistics import Statistics
 from eyas.data.faults import Fault, FaultList, Severity, shown
 from eyas.report.distributions import class_section, place_section, size_section, split_section, tiling_section
 from eyas.report.evaluation import MOST_PICTURES
@@ -11,6 +11,9 @@ from eyas.report.page import Cell, Section, folded, page, paragraph, table, tile
 from eyas.report.samples import Splits, sample_section
 from eyas.report.svg import Html
 from eyas.saving import PathLike
+
+if TYPE_CHECKING:
+    from eyas.check.statistics import Statistics
 
 MOST_FAULTS = 50
 """Faults of a kind that are shown one by one."""
@@ -20,7 +23,7 @@ _SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
 def write_check_report(
     path: PathLike,
-    statistics: Statistics,
+    statistics: "Statistics",
     faults: FaultList,
     splits: Splits,
     *,
@@ -49,7 +52,7 @@ def write_check_report(
     return write_page(path, page(title, _lead(statistics, faults, facts or {}), sections, "Made by eyas check"))
 
 
-def _lead(statistics: Statistics, faults: FaultList, facts: Mapping[str, str]) -> list[Html]:
+def _lead(statistics: "Statistics", faults: FaultList, facts: Mapping[str, str]) -> list[Html]:
     errors, warnings = faults.count("error"), faults.count("warning")
     found: dict[str, Cell] = {
         "images": sum(one.images for one in statistics.splits),

@@ -3,11 +3,11 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eyas.check.statistics import Statistics
 from eyas.metrics.sizes import SIZE_BINS
 from eyas.report.axes import Axis, from_zero, sizes_axis
 from eyas.report.charts import COLOURS, Band, Series, bars, histogram
@@ -15,12 +15,15 @@ from eyas.report.grids import heat_map
 from eyas.report.page import Cell, Section, bullets, charts, folded, heading, paragraph, table
 from eyas.report.svg import Html
 
+if TYPE_CHECKING:
+    from eyas.check.statistics import Statistics
+
 MOST_BARS = 30
 MOST_ROWS = 1000
 _QUANTILES = {"least": 0.0, "1 %": 0.01, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "99 %": 0.99, "most": 1.0}
 
 
-def split_section(statistics: Statistics) -> Section:
+def split_section(statistics: "Statistics") -> Section:
     """How much there is in each split."""
     if statistics.kind == "recognition":
         counts: list[list[Cell]] = [
@@ -48,7 +51,7 @@ def split_section(statistics: Statistics) -> Section:
     return Section("Splits", parts)
 
 
-def class_section(statistics: Statistics) -> Section:
+def class_section(statistics: "Statistics") -> Section:
     """A histogram of the classes, and how often each occurs in each split."""
     total = statistics.class_boxes.sum(axis=0)
     order = np.argsort(-total, kind="stable").tolist()
@@ -68,7 +71,7 @@ def class_section(statistics: Statistics) -> Section:
     return Section("Classes" if what == "boxes" else "Labels", (*warned, charts(*drawn), whole))
 
 
-def _class_bars(statistics: Statistics, places: Sequence[int], what: str) -> Html:
+def _class_bars(statistics: "Statistics", places: Sequence[int], what: str) -> Html:
     noun = "class" if statistics.kind == "detection" else "label"
     counts = statistics.class_boxes[:, places]
     labels = [statistics.classes[place] for place in places]
@@ -86,7 +89,7 @@ def _frequencies(total: NDArray[np.int64], what: str) -> Html:
     return histogram(f"Classes by number of {what}", f"{len(total)} classes", (edges, counts), x, y)
 
 
-def size_section(statistics: Statistics) -> Section:
+def size_section(statistics: "Statistics") -> Section:
     """Box sizes in pixels and as share of the image."""
     sides = np.concatenate([one.sides for one in statistics.splits]).astype(np.float64)
     relative = np.concatenate([one.relative for one in statistics.splits]).astype(np.float64)
@@ -98,7 +101,7 @@ def size_section(statistics: Statistics) -> Section:
     return Section("Box sizes", tuple(parts))
 
 
-def _bin_table(statistics: Statistics) -> Html:
+def _bin_table(statistics: "Statistics") -> Html:
     """How many boxes of each split are in each of AI-TOD's and COCO's bins."""
     splits = statistics.splits
     total = max(sum(one.boxes for one in splits), 1)
@@ -157,7 +160,7 @@ def _size_histogram(
     return histogram(title, said, (edges.tolist(), counts.tolist()), x, from_zero("boxes", int(counts.max())), bands)
 
 
-def place_section(statistics: Statistics) -> Section:
+def place_section(statistics: "Statistics") -> Section:
     """How many objects an image has, and where they lie."""
     objects = np.concatenate([one.objects for one in statistics.splits])
     edges, counts = _whole_bins(objects)
@@ -185,7 +188,7 @@ def _whole_bins(values: NDArray[np.int64]) -> tuple[list[float], list[int]]:
     return [place * step - shift for place in range(bins + 1)], counts.tolist()
 
 
-def tiling_section(statistics: Statistics) -> Section:
+def tiling_section(statistics: "Statistics") -> Section:
     """Whether to cut the images into tiles, and why."""
     tiling = statistics.tiling
     if tiling is None:
