@@ -1,6 +1,9 @@
 """The report of a dataset check."""
 
+import json
+from base64 import b64encode
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +100,17 @@ def test_boxes_without_area(tmp_path: Path) -> None:
 def test_images_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     page = report(tmp_path / "r.html", {"train": scenes.dataset(sample(1, [[0, 0, 9, 9]], [0]))})
     assert "cannot read 1.png" in page.text and not page.all("img")
+
+
+def test_pictures_inside_labelme_files(tmp_path: Path) -> None:
+    buffer = BytesIO()
+    Image.new("RGB", (64, 48), (9, 9, 200)).save(buffer, "PNG")
+    holder = tmp_path / "a.json"
+    holder.write_text(json.dumps({"imageData": b64encode(buffer.getvalue()).decode(), "shapes": []}))
+    data = scenes.dataset(replace(sample(1, [[5, 5, 9, 9]], [0]), width=64, height=48))
+    data = replace(data, embedded={data.samples[0].path: holder})
+    page = report(tmp_path / "r.html", {"train": data})
+    assert [(one["width"], one["height"]) for one in page.all("img")] == [("64", "48")]
 
 
 def test_labelled_images(tmp_path: Path) -> None:

@@ -53,7 +53,9 @@ def test_frames_over_the_edge_and_none() -> None:
     canvas = np.full((40, 40, 3), 100, np.uint8)
     draw_frames(canvas, np.zeros((0, 4), np.float32), [])
     assert (canvas == 100).all()
-    draw_frames(canvas, np.array([[-20, -20, 90, 90], [-90, -90, -50, -50]], np.float32), [Kind("a", RED, "solid")] * 2)
+    far = np.array([[-20, -20, 90, 90], [-90, -90, -50, -50], [-1e30, 5, 1e30, 9]], np.float32)
+    for form in ("thin", "solid", "dashed", "double", "corners"):
+        draw_frames(canvas, far, [Kind("a", RED, form)] * 3)
 
 
 def test_the_legend_shows_each_form() -> None:

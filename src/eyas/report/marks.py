@@ -8,7 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from eyas.data.labelme import embedded_picture
+from eyas.data.sample import Dataset, Sample
 from eyas.report.svg import Html, escape, joined
+from eyas.vision.image import decode_image, read_image
 
 RGB = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -30,6 +33,12 @@ class Kind:
     name: str
     colour: Colour
     form: Form
+
+
+def picture_of(dataset: Dataset, sample: Sample) -> RGB:
+    """The image of a sample, from its own file or from inside its annotation file. Raises InputError."""
+    holder = dataset.embedded.get(sample.path)
+    return read_image(sample.path) if holder is None else decode_image(embedded_picture(holder) or b"", holder.name)
 
 
 def fitted(image_rgb: RGB, longest: int = LONGEST_SIDE) -> tuple[RGB, float]:
@@ -56,7 +65,10 @@ def encoded(image_rgb: RGB) -> bytes:
 
 def draw_frames(canvas: RGB, boxes_xyxy: NDArray[np.float32], kinds: Sequence[Kind]) -> None:
     """Draw a frame around each box (pixels of `canvas`, [N, 4]) into `canvas`; the last ones lie on top."""
-    for box, kind in zip(np.asarray(boxes_xyxy, np.float64).tolist(), kinds, strict=True):
+    height, width = canvas.shape[:2]
+    beyond = 2.0 * SMALLEST_FRAME  # frames are cut where nobody sees it, and OpenCV can still count
+    limits = np.array([width, height, width, height]) + beyond
+    for box, kind in zip(np.clip(boxes_xyxy.astype(np.float64), -beyond, limits).tolist(), kinds, strict=True):
         rect = _frame(box)
         thick = _THICK[kind.form]
         if kind.form != "thin":

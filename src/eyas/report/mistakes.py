@@ -137,7 +137,7 @@ def tide_section(split: ErrorSplit) -> Section:
 def worst_section(dataset: Dataset, detections: Mapping[int, Boxes], threshold: float, most: int) -> Section:
     """The images with the most errors above `threshold`, at most `most` pictures."""
     judged = judge(dataset, detections, threshold)
-    shown, unread = draw_worst(judged, most)
+    shown, unread = draw_worst(dataset, judged, most)
     wrong = sum(one.errors > 0 for one in judged)
     said = (
         f"{used(threshold)}. {wrong:,} of {len(judged):,} images have errors; those with "

@@ -8,7 +8,7 @@ import numpy as np
 from eyas.data.labelled import LabelledImages
 from eyas.data.sample import Dataset, Sample
 from eyas.errors import InputError
-from eyas.report.marks import RGB, Form, Kind, draw_frames, encoded, fitted, legend
+from eyas.report.marks import RGB, Form, Kind, draw_frames, encoded, fitted, legend, picture_of
 from eyas.report.page import Picture, Section, bullets, paragraph, pictures
 from eyas.vision.draw import PALETTE
 from eyas.vision.image import read_image
@@ -71,7 +71,7 @@ def _picture(
         canvas, _ = fitted(read_image(path), LABELLED_SIDE)
         return _made(canvas, f"{split}: {path.name}, label {label}")
     sample = images.samples[place]
-    image = read_image(sample.path)
+    image = picture_of(images, sample)
     canvas, scale = fitted(image)
     kinds = _kinds(sample, images.classes.names, classes)
     for kind, number in Counter(kinds).items():

@@ -11,9 +11,8 @@ from eyas.errors import InputError
 from eyas.metrics.coco import Boxes
 from eyas.metrics.overlaps import find_overlaps
 from eyas.metrics.tide import ErrorType, label_errors
-from eyas.report.marks import LONGEST_SIDE, RGB, Kind, draw_frames, encoded, fitted
+from eyas.report.marks import LONGEST_SIDE, RGB, Kind, draw_frames, encoded, fitted, picture_of
 from eyas.report.page import Picture
-from eyas.vision.image import read_image
 
 FOUND = Kind("found", (86, 200, 255), "thin")
 MISSED = Kind("missed", (255, 225, 25), "dashed")
@@ -118,7 +117,7 @@ def _judged(sample: Sample, groups: Sequence[tuple[NDArray[np.float32], list[Kin
     return Judged(sample, boxes[order], tuple(kinds[place] for place in order))
 
 
-def draw_worst(judged: Sequence[Judged], most: int) -> tuple[list[Picture], list[str]]:
+def draw_worst(dataset: Dataset, judged: Sequence[Judged], most: int) -> tuple[list[Picture], list[str]]:
     """(pictures of the first images, at most `most`; a sentence for each image that could not be read).
 
     Where an image is made smaller, a close-up of its worst part stands beside it. Images without errors are left out.
@@ -129,7 +128,7 @@ def draw_worst(judged: Sequence[Judged], most: int) -> tuple[list[Picture], list
         if not one.errors or len(shown) >= most:
             break
         try:
-            image = read_image(one.sample.path)
+            image = picture_of(dataset, one.sample)
         except InputError as error:
             unread.append(str(error))
             if len(unread) >= most:
