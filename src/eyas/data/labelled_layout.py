@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from eyas.data.discover import ANNOTATION_FOLDERS, IMAGE_FOLDERS, Folder, scan
@@ -68,7 +69,11 @@ def _lists(_: Path, folders: dict[Path, Folder]) -> list[Layout]:
 
 
 def _is_list(file: Path) -> bool:
-    _, text = next(read_lines(file, silent), ("", ""))
+    """Whether one of the first lines is an image with a label; the first one alone may be damaged."""
+    return any(_is_labelled(text) for _, text in islice(read_lines(file, silent), _TRIES))
+
+
+def _is_labelled(text: str) -> bool:
     try:
         return is_image(split_line(text)[0].replace("\\", "/").rpartition("/")[2])
     except Unusable:
