@@ -56,7 +56,7 @@ th,td{padding:.3em .7em;text-align:right;border-bottom:1px solid var(--rule);whi
 th:first-child,td:first-child{padding-left:0}
 th{font-weight:600;background:var(--paper)}
 .words{text-align:left}
-td.words{white-space:normal;min-width:8em;max-width:34em;overflow-wrap:anywhere}
+td.words,tbody th.words{white-space:normal;min-width:10em;max-width:34em;overflow-wrap:anywhere}
 thead th{border-bottom:2px solid var(--rule);vertical-align:bottom}
 details{margin:.6em 0}
 summary{cursor:pointer;color:var(--link)}
@@ -76,11 +76,9 @@ svg .label{fill:var(--muted)}
 .line{fill:none;stroke-width:2.2}
 .heat{fill:var(--heat)}.shade{fill:var(--soft)}.noshade{fill:var(--paper)}
 footer{color:var(--muted);font-size:.85rem;max-width:1100px;margin:3em auto 1.5em;padding:0 16px}
-@media (max-width:600px){table{font-size:.82rem}th,td{padding:.25em .45em}th.words{white-space:normal;min-width:5.5em}
+@media (max-width:600px){table{font-size:.82rem}th,td{padding:.25em .45em}td.words,tbody th.words{min-width:7em}
 main,header{padding:0 12px}}
-@media print{body{font-size:11pt}nav{display:none}h2{break-after:avoid}figure,tr{break-inside:avoid}
-details>*{display:block}.pictures .wide{grid-column:1/-1}
-.scroll{overflow:visible}}
+@media print{body{font-size:11pt}nav{display:none}h2{break-after:avoid}figure,tr{break-inside:avoid}.scroll{overflow:visible}}
 """
 
 
