@@ -109,7 +109,7 @@ CASES: dict[str, tuple[Change, tuple[str, str, str, str]]] = {
     "other classes": (other_classes, ("error", "classes-differ", "", "categories")),
     "empty image": (lambda _, train, __: train["annotations"].__delitem__(slice(2)),
                     ("info", "image-without-boxes", "", "")),
-    "forgotten": (busy_video, ("info", "few-boxes", "cam_002.jpg", "")),
+    "forgotten": (busy_video, ("info", "few-boxes", "image id 3", "")),
     "empty split": (lambda _, __, val: val.update(images=[], annotations=[]), ("error", "split-empty", "", "")),
     "nothing to learn": (lambda _, train, __: train.update(annotations=[]), ("error", "no-boxes", "", "")),
     "no list": (lambda _, train, __: train.pop("annotations") and None, ("error", "key-missing", "", "annotations")),
@@ -203,7 +203,7 @@ def test_a_missing_picture_of_a_list(tmp_path: Path) -> None:
     root = lists(tmp_path / "set", {"train": GALLERY, "gallery": GALLERY, "query": [("q.jpg", 1)]})
     (root / "images/q.jpg").unlink()
     told = [one for one in check_recognition(root).faults.kept if one.severity == "error"]
-    assert [(one.code, one.file.name, one.record) for one in told] == [("image-missing", "query.txt", "image 1")]
+    assert [(one.code, one.file.name, one.record) for one in told] == [("image-missing", "query.txt", "line 1")]
 
 
 @pytest.mark.parametrize("folder", ["hit_uav", "aerial_cars", "formats/labelme_nuts"])

@@ -63,7 +63,9 @@ def test_copies_look_alike_and_others_do_not(tmp_path: Path) -> None:
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
     paths = tuple(tmp_path / name for name in files)
-    looks = look_at(ImageList("all", tmp_path, paths, ("1", "2", "3"), None), [True] * 3, lambda _: None)
+    looks = look_at(
+        ImageList("all", tmp_path, paths, (tmp_path,) * 3, ("1", "2", "3"), None), [True] * 3, lambda _: None
+    )
     assert looks.known.all()
     first, rest = looks.grids[:1], looks.grids[1:]
     assert plain_distances(first, rest)[0, 0] <= SAME_BITS < 60 < plain_distances(first, rest)[0, 1]
@@ -75,7 +77,9 @@ def test_a_flat_picture_has_no_look(tmp_path: Path) -> None:
     from PIL import Image
 
     Image.new("RGB", (90, 70), "grey").save(tmp_path / "a.png")
-    looks = look_at(ImageList("all", tmp_path, (tmp_path / "a.png",), ("1",), None), [True], lambda _: None)
+    looks = look_at(
+        ImageList("all", tmp_path, (tmp_path / "a.png",), (tmp_path,), ("1",), None), [True], lambda _: None
+    )
     assert looks.known.tolist() == [False]
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyas.check.frames import GAP, videos_of
+from eyas.check.images import record_of
 from eyas.data.faults import Fault, Report
 from eyas.data.sample import Dataset, Sample
 
@@ -16,18 +17,14 @@ _MANY = 8  # boxes that the frames around have
 _FEW = 0.2  # of those
 
 
-def check_boxes(dataset: Dataset, numbered: bool, report: Report) -> None:
-    """Tell the boxes that reach over the edge of their image and those that are there twice; ignored regions may.
-
-    `numbered`: the image ids are those of the annotation file, so that a record is called by them.
-    """
+def check_boxes(dataset: Dataset, report: Report) -> None:
+    """Tell the boxes that reach over the edge of their image and those that are there twice; ignored regions may."""
     for sample in dataset.samples:
-        record = f"image id {sample.image_id}" if numbered else sample.path.name
         for place, code, message, fix in (*_over_edge(sample), *_twice(sample, dataset.classes.names)):
             value = [round(number, 2) for number in sample.boxes_xyxy[place].tolist()]
-            where = f"{record}, box {place + 1} ({dataset.classes.names[sample.class_ids[place]]})"
+            where = f"{record_of(dataset, sample)}, box {place + 1} ({dataset.classes.names[sample.class_ids[place]]})"
             text = f"the box {value} (x1, y1, x2, y2) of {sample.path.name} {message}"
-            report(Fault("warning", code, dataset.source, text, where, "bbox", value, fix))
+            report(Fault("warning", code, dataset.file_of(sample), text, where, "bbox", value, fix))
 
 
 def _over_edge(sample: Sample) -> Iterator[tuple[int, str, str, str]]:
@@ -67,7 +64,8 @@ def tell_empty(split: str, dataset: Dataset, report: Report) -> None:
         sample = dataset.samples[place]
         message = f"{sample.path} has {counts[place]} boxes, the frames around it have about {usual:.0f}"
         fix = "Look whether objects were left out."
-        report(Fault("info", "few-boxes", dataset.source, message, sample.path.name, value=int(counts[place]), fix=fix))
+        file, value = dataset.file_of(sample), int(counts[place])
+        report(Fault("info", "few-boxes", file, message, record_of(dataset, sample), value=value, fix=fix))
 
 
 def _forgotten(paths: Sequence[Path], counts: NDArray[np.int64]) -> Mapping[int, float]:

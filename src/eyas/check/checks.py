@@ -61,13 +61,12 @@ def check_detection(
     """
     layout, faults = find_layout(root), FaultList()
     splits = {name: read_part(layout, name, faults) for name in layout.splits}
-    numbered = layout.format == "coco"
     if not faults.count("error"):  # an unreadable file has no images either; that is told already
         check_splits(layout, {name: len(dataset) for name, dataset in splits.items()}, False, faults)
     check_same_classes(splits, faults)
     for dataset in splits.values():
-        check_boxes(dataset, numbered, faults)
-    lists = [ImageList.of_dataset(name, dataset, numbered) for name, dataset in splits.items()]
+        check_boxes(dataset, faults)
+    lists = [ImageList.of_dataset(name, dataset) for name, dataset in splits.items()]
     _check_files(lists, faults, decode, progress)
     if ("info", "image-without-annotation") not in faults.counts:
         tell_unannotated(list(layout.splits.values()), lists, layout.root, faults)
@@ -101,7 +100,7 @@ def quick_errors(splits: Mapping[str, Dataset]) -> list[Fault]:
     """
     faults = FaultList()
     for name, dataset in splits.items():
-        images = ImageList.of_dataset(name, dataset, numbered=True)
+        images = ImageList.of_dataset(name, dataset)
         check_listed_once(images, faults)
         check_headers(images, faults)
     return [fault for fault in faults.kept if fault.severity == "error"]

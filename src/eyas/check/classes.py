@@ -110,12 +110,13 @@ def check_labels(parts: Mapping[str, LabelledImages], report: Report) -> None:
     """Tell an image that one part names with two labels, and labels of the query that are not in the gallery."""
     for part in parts.values():
         label_of: dict[Path, str] = {}
-        for place, (path, name) in enumerate(zip(part.paths, part.names, strict=True), start=1):
+        records = part.records or ("",) * len(part)
+        for path, name, record in zip(part.paths, part.names, records, strict=True):
             other = label_of.setdefault(path, name)
             if other != name:
                 message = f"{path} has the label {name}; it had {other} before"
                 fix = "Keep the right label."
-                report(Fault("error", "label-conflict", part.source, message, f"image {place}", "label", name, fix))
+                report(Fault("error", "label-conflict", part.source, message, record, "label", name, fix))
     if "gallery" not in parts or "query" not in parts:
         return
     known = set(parts["gallery"].label_ids.tolist())

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from eyas.check.images import ImageList
 from eyas.check.pictures import GRID_HW, Grids, Looks
-from eyas.data.faults import Fault, Report
+from eyas.data.faults import Report
 
 Ints = NDArray[np.int64]
 
@@ -90,8 +90,7 @@ def check_duplicates(images: ImageList, keys: Sequence[int], looks: Looks, repor
             copies.add(place)
             message = f"{path} holds the same bytes as {first[key]}"
             fix = "Keep one of the two: a copy counts twice in training and measuring."
-            report(Fault("warning", "duplicate-image", images.source, message, images.records[place], "file_name",
-                         str(path), fix))  # fmt: skip
+            report(images.fault("warning", place, "duplicate-image", message, fix))
         if key >= 0:
             first.setdefault(key, path)
     rest = np.array([place for place in np.flatnonzero(looks.known).tolist() if place not in copies], np.int64)
@@ -102,5 +101,4 @@ def check_duplicates(images: ImageList, keys: Sequence[int], looks: Looks, repor
         path, other = images.paths[rest[row]], images.paths[rest[places[row]]]
         if path != other:
             message = f"{path} looks nearly like {other} ({bits[row]} of {_BITS} bits differ)"
-            record = images.records[rest[row]]
-            report(Fault("info", "near-duplicate", images.source, message, record, "file_name", str(path)))
+            report(images.fault("info", int(rest[row]), "near-duplicate", message))

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from eyas.data.faults import Fault, FaultList, Report
+from eyas.data.faults import Fault, FaultList, Report, Severity
 from eyas.data.images import images_below, read_sizes
 from eyas.data.labelled import LabelledImages
 from eyas.data.parts import Part
-from eyas.data.sample import Dataset
+from eyas.data.sample import Dataset, Sample
 from eyas.errors import InputError
 
 Advance = Callable[[int], None]
@@ -23,7 +23,7 @@ _ORIENTATION = 0x0112  # EXIF tag
 
 @dataclass(frozen=True)
 class ImageList:
-    """The images that a split names. `records` says for each where in `source` it stands.
+    """The images that a split names. `files` and `records` say for each where it is named; `source` is for all.
 
     `sizes_wh` are the sizes that the annotations give, None in a recognition dataset. Images that exist only inside
     their annotation file are not in it.
@@ -32,35 +32,43 @@ class ImageList:
     split: str
     source: Path
     paths: tuple[Path, ...]
+    files: tuple[Path, ...]
     records: tuple[str, ...]
     sizes_wh: tuple[tuple[int, int], ...] | None
 
     @classmethod
-    def of_dataset(cls, split: str, dataset: Dataset, numbered: bool) -> "ImageList":
-        """The images of an annotated dataset; `numbered`: the image ids are those of its file."""
+    def of_dataset(cls, split: str, dataset: Dataset) -> "ImageList":
+        """The images of an annotated dataset."""
         samples = [sample for sample in dataset.samples if sample.path not in dataset.embedded]
         return cls(
             split,
             dataset.source,
             tuple(sample.path for sample in samples),
-            tuple(f"image id {sample.image_id}" if numbered else sample.path.name for sample in samples),
+            tuple(dataset.file_of(sample) for sample in samples),
+            tuple(record_of(dataset, sample) for sample in samples),
             tuple((sample.width, sample.height) for sample in samples),
         )
 
     @classmethod
     def of_labelled(cls, split: str, images: LabelledImages) -> "ImageList":
         """The images of one part of a recognition dataset."""
-        records = tuple(f"image {place}" for place in range(1, len(images) + 1))
-        return cls(split, images.source, images.paths, records, None)
+        records = images.records or ("",) * len(images)
+        return cls(split, images.source, images.paths, (images.source,) * len(images), records, None)
 
     def chunks(self) -> Iterator[slice]:
         """Slices of at most `CHUNK` images, in order."""
         for start in range(0, len(self.paths), CHUNK):
             yield slice(start, min(start + CHUNK, len(self.paths)))
 
-    def error(self, place: int, code: str, message: str, **where: object) -> Fault:
-        """An error in the record of the image at `place`; `where` holds field, value and fix."""
-        return Fault("error", code, self.source, message, self.records[place], **where)  # type: ignore[arg-type]
+    def fault(self, severity: Severity, place: int, code: str, message: str, fix: str = "") -> Fault:
+        """A fault of the image file at `place`."""
+        value = str(self.paths[place])
+        return Fault(severity, code, self.files[place], message, self.records[place], "file_name", value, fix)
+
+
+def record_of(dataset: Dataset, sample: Sample) -> str:
+    """How a fault names an image: by its id, or by its file name where the format has no ids."""
+    return sample.path.name if dataset.files else f"image id {sample.image_id}"
 
 
 def check_headers(images: ImageList, report: Report, advance: Advance = lambda _: None) -> list[bool]:
@@ -78,17 +86,14 @@ def check_headers(images: ImageList, report: Report, advance: Advance = lambda _
 
 
 def _unreadable(images: ImageList, place: int, problem: InputError) -> Fault:
-    path = images.paths[place]
-    value, reason = str(path), str(problem).removesuffix(".")
+    path, reason = images.paths[place], str(problem).removesuffix(".")
     if not path.exists():
         fix = "Put the image there, or mend its name in the annotations."
-        return images.error(
-            place, "image-missing", f"there is no image {path}", field="file_name", value=value, fix=fix
-        )
+        return images.fault("error", place, "image-missing", f"there is no image {path}", fix)
     code, fix = "image-unreadable", "Replace the image, or remove it with its annotations."
     if path.is_file() and path.stat().st_size == 0:
         code = "image-empty"
-    return images.error(place, code, reason, field="file_name", value=value, fix=fix)
+    return images.fault("error", place, code, reason, fix)
 
 
 def _unlike(images: ImageList, place: int, size_wh: tuple[int, int]) -> Fault | None:
@@ -104,7 +109,8 @@ def _unlike(images: ImageList, place: int, size_wh: tuple[int, int]) -> Fault | 
         if turned:
             message += ": that is the stored picture, before its EXIF orientation turns it upright"
             fix = "Annotate the upright picture, or remove the orientation from the file."
-    return images.error(place, code, message, field="width, height", value=list(said), fix=fix)
+    record, field = images.records[place], "width, height"
+    return Fault("error", code, images.files[place], message, record, field, list(said), fix)
 
 
 def orientation_of(path: Path) -> int:
@@ -128,7 +134,7 @@ def check_listed_once(images: ImageList, report: Report) -> None:
         if path in first:
             message = f"{path} is named again; {images.records[first[path]]} names it too"
             fix = "Keep one of the two, with all of its boxes."
-            report(images.error(place, "image-twice", message, field="file_name", value=str(path), fix=fix))
+            report(images.fault("error", place, "image-twice", message, fix))
         first.setdefault(path, place)
 
 

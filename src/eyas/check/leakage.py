@@ -1,7 +1,6 @@
 """Images of one split that are in another one too: what is measured on them says nothing about new images."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +9,7 @@ from eyas.check.duplicates import SAME_BITS, SAME_CORRELATION, correlation, near
 from eyas.check.frames import neighbour, videos_of
 from eyas.check.images import ImageList
 from eyas.check.pictures import Looks, scene_likeness
-from eyas.data.faults import Fault, Report
+from eyas.data.faults import Report
 from eyas.data.parts import split_of
 
 FRAME_LIKENESS = 0.85  # of pictures whose names follow each other: frames of one scene
@@ -101,8 +100,6 @@ class _Pair:
         return known[[place not in told for place in known.tolist()]] if told else known
 
     def _report(self, place: int, code: str, what: str, report: Report) -> None:
-        path: Path = self.images.paths[place]
         fix = f"Remove it from {self.train.split} or from {self.images.split}; split by scene or day, not by image."
-        message = f"{path} of {self.images.split}: {what}"
-        record = self.images.records[place]
-        report(Fault("warning", code, self.images.source, message, record, "file_name", str(path), fix))
+        message = f"{self.images.paths[place]} of {self.images.split}: {what}"
+        report(self.images.fault("warning", place, code, message, fix))

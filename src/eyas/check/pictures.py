@@ -54,8 +54,7 @@ def look_at(images: ImageList, usable: Sequence[bool], report: Report, advance: 
                 if seen.problem:
                     message = f"{images.paths[place]} is broken or cut short: {seen.problem}"
                     fix = "Replace the image, or remove it with its annotations."
-                    value = str(images.paths[place])
-                    report(images.error(place, "image-broken", message, field="file_name", value=value, fix=fix))
+                    report(images.fault("error", place, "image-broken", message, fix))
                 if seen.grid is not None:
                     grids[place], known[place] = seen.grid, seen.grid.std() >= _CONTRAST
                 if seen.orientation > 1:
