@@ -78,7 +78,8 @@ svg .label{fill:var(--muted)}
 footer{color:var(--muted);font-size:.85rem;max-width:1100px;margin:3em auto 1.5em;padding:0 16px}
 @media (max-width:600px){table{font-size:.82rem}th,td{padding:.25em .45em}td.words,tbody th.words{min-width:7em}
 main,header{padding:0 12px}}
-@media print{body{font-size:11pt}nav{display:none}h2{break-after:avoid}figure,tr{break-inside:avoid}.scroll{overflow:visible}}
+@media print{body{font-size:11pt}nav{display:none}h2{break-after:avoid}figure,tr{break-inside:avoid}
+.scroll{overflow:visible}}
 """
 
 
