@@ -47,17 +47,19 @@ def convert(
 
 
 @dataset.command()
-def split(
+def split(  # noqa: PLR0913 - one parameter a flag
     source: Source,
     train: Percent = None,
     val: Percent = None,
     gallery: Percent = None,
     query: Percent = None,
     group: Group = None,
+    disjoint: Annotated[bool, typer.Option("--disjoint", help="labels of the part train are in no other part")] = False,
     seed: Seed = 0,
 ) -> None:
     """Divide the pictures anew, in place; the files as they first were are kept as .bak."""
-    from eyas.data.split import split_dataset, split_lists
+    from eyas.data.labelled_split import split_labelled
+    from eyas.data.split import split_dataset
 
     with exit_codes():
         if train is None:
@@ -67,7 +69,7 @@ def split(
         elif gallery is None or query is None or val is not None:
             raise ConfigError("expected --train and --val for boxes, or --train, --gallery and --query for labels")
         else:
-            _tell(split_lists(source, train, gallery, query, seed=seed, group=group))
+            _tell(split_labelled(source, train, gallery, query, seed=seed, disjoint=disjoint))
 
 
 @dataset.command()

@@ -24,6 +24,8 @@ from eyas.metrics.overlaps import find_overlaps
 from eyas.metrics.predictions import read_predictions
 from eyas.pipelines.detector import Detector
 from eyas.pipelines.embedder import Embedder
+from eyas.report.comparison import Comparison
+from eyas.report.evaluation import write_evaluation_report
 from eyas.saving import write_text
 from eyas.schema import Evaluate, ModuleConfig
 from eyas.store import STORE
@@ -33,6 +35,7 @@ log = logging.getLogger(__name__)
 RESULT_FILE = "evaluate_result.json"
 PREDICTIONS_FILE = "predictions.json"
 """COCO results: what another evaluation can be compared with."""
+REPORT_FILE = "evaluate_report.html"
 
 Results = DetectionMetrics | Evaluation | FeatureEvaluation
 
@@ -42,7 +45,7 @@ def run(config: ModuleConfig) -> Evaluation | FeatureEvaluation:
 
     A directory means the bundle in it, a file means weights (which takes torch); None is the bundle that training left
     in Global.output. A detector is measured on the validation part of the dataset, a feature model on its queries.
-    Writes `evaluate_result.json`, and of detections `predictions.json`.
+    Writes `evaluate_result.json`, and of detections `predictions.json` and `evaluate_report.html`.
     Raises ConfigError, DatasetError, ModelError or InputError.
     """
     settings, output, root = config.evaluate, Path(config.global_.output), config.global_.dataset_dir
@@ -76,11 +79,19 @@ def _measured(
     evaluation = evaluate_all(dataset, detections, resamples=settings.resamples)
     for warning in evaluation.metrics.warnings():
         log.info("%s", warning)
+    comparison = None
     if settings.compare_with is not None:
-        extra = extra | {"comparison": _compared(dataset, detections, settings)}
+        name = str(extra["model_name"])
+        comparison = _compared(dataset, detections, settings.compare_with, settings.resamples, name)
+        extra = extra | {"comparison": {key: asdict(found) for key, found in comparison.differences.items()}}
     write_evaluate_result(output, evaluation, extra)
     rows = to_coco_results(dataset, detections)
     write_text(output / PREDICTIONS_FILE, json.dumps(rows, separators=(",", ":")) + "\n")
+    facts = {"Model": str(extra["model_name"])}
+    report = write_evaluation_report(
+        output / REPORT_FILE, evaluation, dataset, detections, facts=facts, comparison=comparison
+    )
+    log.info("the report is %s", report)
     return evaluation
 
 
@@ -94,19 +105,17 @@ def _detect(detector: Detector, dataset: Dataset, settings: Evaluate) -> dict[in
     return detect_dataset(detector, dataset, settings.batch_size, settings.threshold, tick)
 
 
-def _compared(dataset: Dataset, detections: Mapping[int, Boxes], settings: Evaluate) -> dict[str, Any]:
-    """Name of a figure -> its value in the other run and here, and what is to be said of the difference."""
-    assert settings.compare_with is not None
-    other = read_predictions(settings.compare_with, dataset)
+def _compared(dataset: Dataset, detections: Mapping[int, Boxes], path: str, resamples: int, name: str) -> Comparison:
+    """What is to be said of this run beside the detections that another one has saved at `path`."""
+    other = read_predictions(path, dataset)
     runs = find_overlaps(dataset, other), find_overlaps(dataset, detections)
-    differences = compare(*runs, resamples=max(settings.resamples, 1))
-    for name, found in differences.items():
+    differences = compare(*runs, resamples=max(resamples, 1))
+    for figure, found in differences.items():
         log.info(
             "%s %.4f, in %s %.4f: difference %+.4f (%+.4f to %+.4f), p %.3f",
-            name, found.second, settings.compare_with, found.first, found.difference, found.low, found.high,
-            found.p_value,
+            figure, found.second, path, found.first, found.difference, found.low, found.high, found.p_value,
         )  # fmt: skip
-    return {name: asdict(found) for name, found in differences.items()}
+    return Comparison(path, name, evaluate_all(dataset, other, resamples=0), differences)
 
 
 def _open_model(config: ModuleConfig, output: Path) -> tuple[AnyManifest, Backend]:
