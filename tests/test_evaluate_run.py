@@ -70,7 +70,10 @@ def test_a_bundle_is_measured_and_the_result_written(
     assert {"visdrone", "protocols", "intervals", "curves", "confusion", "errors"} <= result["metrics"].keys()
     assert (result["model_name"], result["images"]) == ("Fake", IMAGES)
     assert len(metrics.coco_lines()) == 12
-    assert caplog.messages[-2:] == ["evaluated 2 of 3 images", "evaluated 3 of 3 images"]
+    assert [told for told in caplog.messages if told.startswith("evaluated")] == [
+        "evaluated 2 of 3 images", "evaluated 3 of 3 images",
+    ]  # fmt: skip
+    assert "<h1>Evaluation</h1>" in (tmp_path / "out" / "evaluate_report.html").read_text()
 
 
 def test_saved_detections_are_measured_and_compared(data: Path, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def _compared(dataset: Dataset, detections: Mapping[int, Boxes], path: str, resa
             "%s %.4f, in %s %.4f: difference %+.4f (%+.4f to %+.4f), p %.3f",
             figure, found.second, path, found.first, found.difference, found.low, found.high, found.p_value,
         )  # fmt: skip
-    return Comparison(path, name, evaluate_all(dataset, other, resamples=0), differences)
+    return Comparison(Path(path).stem, name, evaluate_all(dataset, other, resamples=0), differences)
 
 
 def _open_model(config: ModuleConfig, output: Path) -> tuple[AnyManifest, Backend]:
