@@ -65,6 +65,14 @@ def nearest(ours: Grids, others: Grids, before: bool = False) -> tuple[Ints, Int
     return places, bits
 
 
+def alike(ours: Grids, others: Grids, before: bool = False) -> list[tuple[int, int, int]]:
+    """(row of `ours`, place of its copy among `others`, bits that differ) of those that have one; as `nearest`."""
+    places, bits = nearest(ours, others, before)
+    rows = np.flatnonzero(bits <= SAME_BITS)
+    rows = rows[correlation(ours[rows], others[places[rows]]) >= SAME_CORRELATION]
+    return list(zip(rows.tolist(), places[rows].tolist(), bits[rows].tolist(), strict=True))
+
+
 def _signs(grids: Grids) -> NDArray[np.float32]:
     darker = grids[:, :, :-1] < grids[:, :, 1:]
     return np.where(darker, np.float32(1), np.float32(-1)).reshape(len(grids), _BITS)
@@ -95,10 +103,8 @@ def check_duplicates(images: ImageList, keys: Sequence[int], looks: Looks, repor
             first.setdefault(key, path)
     rest = np.array([place for place in np.flatnonzero(looks.known).tolist() if place not in copies], np.int64)
     grids = looks.grids[rest]
-    places, bits = nearest(grids, grids, before=True)
-    likeness = correlation(grids, grids[places])
-    for row in np.flatnonzero((bits <= SAME_BITS) & (likeness >= SAME_CORRELATION)).tolist():
-        path, other = images.paths[rest[row]], images.paths[rest[places[row]]]
+    for row, place, bits in alike(grids, grids, before=True):
+        path, other = images.paths[rest[row]], images.paths[rest[place]]
         if path != other:
-            message = f"{path} looks nearly like {other} ({bits[row]} of {_BITS} bits differ)"
+            message = f"{path} looks nearly like {other} ({bits} of {_BITS} bits differ)"
             report(images.fault("info", int(rest[row]), "near-duplicate", message))

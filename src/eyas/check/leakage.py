@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from eyas.check.duplicates import SAME_BITS, SAME_CORRELATION, correlation, nearest
+from eyas.check.duplicates import alike
 from eyas.check.frames import neighbour, videos_of
 from eyas.check.images import ImageList
 from eyas.check.pictures import Looks, scene_likeness
@@ -72,15 +72,11 @@ class _Pair:
 
     def _tell_alike(self, told: set[int], report: Report) -> set[int]:
         ours, others = self._rest(told), np.flatnonzero(self.train_looks.known)
-        if not len(ours) or not len(others):
-            return set()
-        places, bits = nearest(self.looks.grids[ours], self.train_looks.grids[others])
-        likeness = correlation(self.looks.grids[ours], self.train_looks.grids[others[places]])
         found = set()
-        for row in np.flatnonzero((bits <= SAME_BITS) & (likeness >= SAME_CORRELATION)).tolist():
-            other = self.train.paths[others[places[row]]]
+        for row, place, bits in alike(self.looks.grids[ours], self.train_looks.grids[others]):
             found.add(int(ours[row]))
-            message = f"looks nearly like {other} of {self.train.split} ({bits[row]} of 256 bits differ)"
+            other = self.train.paths[others[place]]
+            message = f"looks nearly like {other} of {self.train.split} ({bits} of 256 bits differ)"
             self._report(int(ours[row]), "leak-alike", message, report)
         return found
 
