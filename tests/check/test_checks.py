@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 from tests.check.sets import HEIGHT, WIDTH, Change, Content, coco, lists, picture, turned
 
-from eyas.check.checks import check_detection, check_recognition, quick_errors
+from eyas.check.checks import check_detection, check_recognition, quick_errors, require_usable
 from eyas.data import load_dataset
 from eyas.data.faults import Fault
+from eyas.errors import DatasetError
 
 
 def faults(root: Path) -> list[Fault]:
@@ -173,6 +174,12 @@ def test_quick_errors_are_those_of_the_headers(tmp_path: Path) -> None:
     root = coco(tmp_path / "set", damage)
     parts = {name: load_dataset(root, name) for name in ("train", "val")}
     assert [one.code for one in quick_errors(parts)] == ["image-missing", "size-mismatch"]
+    with pytest.raises(DatasetError) as raised:
+        require_usable(parts)
+    lines = str(raised.value).splitlines()
+    assert lines[0] == "the images of the dataset have 2 faults:" and "002x.jpg" in lines[1] and "004x.jpg" in lines[2]
+    assert "CheckDataset.allow_faulty=True" in lines[3]
+    require_usable({"val": parts["val"]})
 
 
 GALLERY = [("a.jpg", 0), ("b.jpg", 1), ("c.jpg", 2)]

@@ -19,6 +19,9 @@ from eyas.data.labelled_layout import find_labelled
 from eyas.data.lists import read_labelled
 from eyas.data.parts import Layout
 from eyas.data.sample import Dataset
+from eyas.errors import DatasetError
+
+_SHOWN = 5
 
 Progress = Callable[[int, str], AbstractContextManager[Advance]]
 """(number of images, title) -> a context whose value is called with the images just done."""
@@ -61,7 +64,8 @@ def check_detection(
     """
     layout, faults = find_layout(root), FaultList()
     splits = {name: read_part(layout, name, faults) for name in layout.splits}
-    if not faults.count("error"):  # an unreadable file has no images either; that is told already
+    readable = not faults.count("error")  # a file that cannot be read has no images and boxes; that is told already
+    if readable:
         check_splits(layout, {name: len(dataset) for name, dataset in splits.items()}, False, faults)
     check_same_classes(splits, faults)
     for dataset in splits.values():
@@ -73,7 +77,8 @@ def check_detection(
     for name, dataset in splits.items():
         tell_empty(name, dataset, faults)
     statistics = detection_statistics(root.resolve().name, layout.description, splits, input_hw, keep_ratio)
-    check_annotated(layout, statistics, faults)
+    if readable:
+        check_annotated(layout, statistics, faults)
     if ("error", "classes-differ") not in faults.counts:  # else every class that differs would be told again
         check_classes(statistics, layout.root, faults)
     return CheckResult(layout, splits, faults, statistics)
@@ -104,6 +109,18 @@ def quick_errors(splits: Mapping[str, Dataset]) -> list[Fault]:
         check_listed_once(images, faults)
         check_headers(images, faults)
     return [fault for fault in faults.kept if fault.severity == "error"]
+
+
+def require_usable(splits: Mapping[str, Dataset]) -> None:
+    """Raises DatasetError where `quick_errors` finds any: their number, the first of them, and what to do."""
+    errors = quick_errors(splits)
+    if errors:
+        first = "\n".join(f"  {fault}" for fault in errors[:_SHOWN])
+        more = f"\n  … and {len(errors) - _SHOWN} more" if len(errors) > _SHOWN else ""
+        raise DatasetError(
+            f"the images of the dataset have {len(errors)} faults:\n{first}{more}\n"
+            "`eyas check_dataset` lists all of them; CheckDataset.allow_faulty=True trains all the same"
+        )
 
 
 def _check_files(lists: list[ImageList], faults: FaultList, decode: bool, progress: Progress) -> None:
