@@ -11,7 +11,7 @@ from eyas.check.duplicates import SAME_BITS, SAME_CORRELATION, content_keys, cor
 from eyas.check.frames import Frame, frame_of, neighbour, videos_of
 from eyas.check.images import ImageList
 from eyas.check.leakage import compared
-from eyas.check.pictures import look_at, scene_likeness
+from eyas.check.pictures import LARGEST, look_at, scene_likeness
 
 
 def grids(count: int, seed: int = 0) -> np.ndarray:
@@ -54,7 +54,7 @@ def test_content_keys(tmp_path: Path) -> None:
     for name, data in {"a": b"same", "b": b"also", "c": b"same", "d": b"longer"}.items():
         (tmp_path / name).write_bytes(data)
     paths = [tmp_path / name for name in "abcde"]
-    keys = content_keys(paths, [True, True, True, True, False])
+    keys = content_keys(paths, [1, 1, 1, 1, 0])
     assert keys[0] == keys[2] >= 0 and keys[1] not in (keys[0], -1) and keys[3:] == [-1, -1]
 
 
@@ -63,9 +63,7 @@ def test_copies_look_alike_and_others_do_not(tmp_path: Path) -> None:
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
     paths = tuple(tmp_path / name for name in files)
-    looks = look_at(
-        ImageList("all", tmp_path, paths, (tmp_path,) * 3, ("1", "2", "3"), None), [True] * 3, lambda _: None
-    )
+    looks = look_at(ImageList("all", tmp_path, paths, (tmp_path,) * 3, ("1", "2", "3"), None), [1] * 3, lambda _: None)
     assert looks.known.all()
     first, rest = looks.grids[:1], looks.grids[1:]
     assert plain_distances(first, rest)[0, 0] <= SAME_BITS < 60 < plain_distances(first, rest)[0, 1]
@@ -77,10 +75,17 @@ def test_a_flat_picture_has_no_look(tmp_path: Path) -> None:
     from PIL import Image
 
     Image.new("RGB", (90, 70), "grey").save(tmp_path / "a.png")
-    looks = look_at(
-        ImageList("all", tmp_path, (tmp_path / "a.png",), (tmp_path,), ("1",), None), [True], lambda _: None
-    )
+    looks = look_at(ImageList("all", tmp_path, (tmp_path / "a.png",), (tmp_path,), ("1",), None), [1], lambda _: None)
     assert looks.known.tolist() == [False]
+
+
+def test_huge_pictures_are_not_decoded(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(picture(1)[:-300])
+    images, told = ImageList("all", tmp_path, (tmp_path / "a.jpg",), (tmp_path,), ("1",), None), []
+    for pixels in (100, LARGEST + 1, 0):
+        looks = look_at(images, [pixels], told.append)
+        assert looks.known.tolist() == [False]
+    assert [one.code for one in told] == ["image-broken"]
 
 
 @pytest.mark.parametrize(

@@ -129,12 +129,14 @@ def _check_files(lists: list[ImageList], faults: FaultList, decode: bool, progre
         check_listed_once(images, faults)
     total = sum(len(images.paths) for images in lists)
     with progress(total, "image headers") as advance:
-        usable = [check_headers(images, faults, advance) for images in lists]
+        pixels = [check_headers(images, faults, advance) for images in lists]
     if not decode:
         return
     with progress(total, "pictures") as advance:
-        looks = [look_at(images, fit, faults, advance) for images, fit in zip(lists, usable, strict=True)]
-    keys = content_keys([path for images in lists for path in images.paths], [fit for fits in usable for fit in fits])
+        looks = [look_at(images, counts, faults, advance) for images, counts in zip(lists, pixels, strict=True)]
+    keys = content_keys(
+        [path for images in lists for path in images.paths], [count for counts in pixels for count in counts]
+    )
     by_split, start = [], 0
     for images in lists:
         by_split.append(keys[start : start + len(images.paths)])

@@ -25,14 +25,14 @@ _BITS = 256
 _BLOCK = 2048  # images compared at once: 16 MB of products
 
 
-def content_keys(paths: Sequence[Path], usable: Sequence[bool]) -> list[int]:
+def content_keys(paths: Sequence[Path], pixels: Sequence[int]) -> list[int]:
     """A number for each file: equal where the bytes are equal, -1 where no other file can be the same.
 
-    Only files of the same length are read.
+    Only files of the same length are read, and none that has 0 `pixels`.
     """
     lengths: dict[int, list[int]] = defaultdict(list)
     for place, path in enumerate(paths):
-        if usable[place]:
+        if pixels[place]:
             lengths[path.stat().st_size].append(place)
     keys, numbers = [-1] * len(paths), dict[bytes, int]()
     for places in lengths.values():

@@ -71,18 +71,21 @@ def record_of(dataset: Dataset, sample: Sample) -> str:
     return sample.path.name if dataset.files else f"image id {sample.image_id}"
 
 
-def check_headers(images: ImageList, report: Report, advance: Advance = lambda _: None) -> list[bool]:
-    """Whether each image can be used, told from its header; no pixel is decoded. What is wrong goes to `report`."""
-    usable: list[bool] = []
+def check_headers(images: ImageList, report: Report, advance: Advance = lambda _: None) -> list[int]:
+    """The number of pixels of each image, 0 where it cannot be read, from its header alone.
+
+    What is wrong goes to `report`.
+    """
+    pixels: list[int] = []
     for chunk in images.chunks():
         sizes = read_sizes(images.paths[chunk])
         for place, size in enumerate(sizes, start=chunk.start):
             fault = _unreadable(images, place, size) if isinstance(size, InputError) else _unlike(images, place, size)
             if fault is not None:
                 report(fault)
-            usable.append(not isinstance(size, InputError))
+            pixels.append(0 if isinstance(size, InputError) else size[0] * size[1])
         advance(len(sizes))
-    return usable
+    return pixels
 
 
 def _unreadable(images: ImageList, place: int, problem: InputError) -> Fault:

@@ -16,7 +16,7 @@ from eyas.data.faults import Fault, Report
 from eyas.vision.image import rgb_from_pil
 
 GRID_HW = (16, 17)  # 16 x 16 differences of neighbours: a hash of 256 bits
-LARGEST = 80_000_000  # pixels; larger pictures take seconds each and are not decoded here
+LARGEST = 80_000_000  # pixels; larger pictures take seconds each and are not decoded here, and Pillow warns of them
 _DRAFT = (128, 128)  # JPEG is decoded at an eighth of its size where that is not smaller than this
 _CONTRAST = 3.0  # grey levels; a flatter picture has no look of its own
 _ORIENTATION = 0x0112
@@ -42,14 +42,17 @@ class Looks:
     known: NDArray[np.bool_]
 
 
-def look_at(images: ImageList, usable: Sequence[bool], report: Report, advance: Advance = lambda _: None) -> Looks:
-    """The looks of the images of a split; broken files are told, and pictures that EXIF turns."""
+def look_at(images: ImageList, pixels: Sequence[int], report: Report, advance: Advance = lambda _: None) -> Looks:
+    """The looks of the images of a split; broken files are told, and pictures that EXIF turns.
+
+    `pixels`, as `check_headers` counted them, says which are decoded: those from 1 to `LARGEST`.
+    """
     grids = np.zeros((len(images.paths), *GRID_HW), np.uint8)
     known = np.zeros(len(images.paths), np.bool_)
     turned: list[Path] = []
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="eyas-look") as pool:
         for chunk in images.chunks():
-            places = [place for place in range(chunk.start, chunk.stop) if usable[place]]
+            places = [place for place in range(chunk.start, chunk.stop) if 0 < pixels[place] <= LARGEST]
             for place, seen in zip(places, pool.map(_look, [images.paths[place] for place in places]), strict=True):
                 if seen.problem:
                     message = f"{images.paths[place]} is broken or cut short: {seen.problem}"
@@ -70,8 +73,6 @@ def look_at(images: ImageList, usable: Sequence[bool], report: Report, advance: 
 def _look(path: Path) -> Look:
     try:
         with Image.open(path) as image:
-            if image.size[0] * image.size[1] > LARGEST:
-                return Look()
             orientation = tidy_orientation(image.getexif().get(_ORIENTATION, 1))
             return Look(_grey(image, GRID_HW), orientation)
     except Exception as error:  # Pillow's decoders raise nearly every type on a broken file
