@@ -19,7 +19,7 @@ CONFIG_FLAGS = {"-c", "--config", "-o", "--override", "-v", "--verbose", "-q", "
 
 FLAGS = {
     "": PREDICT_FLAGS | CONFIG_FLAGS | {"--get_pipeline_config", "-y", "--yes", "--install", "--version"},
-    "train": CONFIG_FLAGS,
+    "train": CONFIG_FLAGS | {"--allow_faulty"},
     "evaluate": CONFIG_FLAGS | {"--predictions", "--dataset", "--compare", "--save_path"},
     "export": CONFIG_FLAGS,
     "predict": PREDICT_FLAGS | CONFIG_FLAGS | {"inputs"},

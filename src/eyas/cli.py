@@ -102,10 +102,19 @@ def flags(  # noqa: PLR0913 - one parameter a flag
 
 
 @app.command(epilog=EPILOG)
-def train(config: Config = None, overrides: Overrides = None, verbose: Verbose = False, quiet: Quiet = False) -> None:
+def train(
+    config: Config = None,
+    overrides: Overrides = None,
+    allow_faulty: Annotated[
+        bool, typer.Option("--allow_faulty", help="leave out what is faulty in the dataset, and say what")
+    ] = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
     """Train a network; writes weights, a bundle and logs into Global.output."""
     with exit_codes(verbose, quiet):
-        run_mode(config, overrides, "train")
+        extra = ["CheckDataset.allow_faulty=True"] if allow_faulty else []
+        run_mode(config, [*(overrides or ()), *extra], "train")
 
 
 @app.command("check", epilog=EPILOG)

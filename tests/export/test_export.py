@@ -29,6 +29,11 @@ MODEL = "PP-YOLOE_plus_SOD-XS-P2"
 NAMES = ("Person", "Car")
 
 
+@pytest.fixture(autouse=True)
+def _same_weights_every_time() -> None:
+    torch.manual_seed(0)
+
+
 def lively(model: PPYOLOE) -> PPYOLOE:
     """`model` with statistics and predictions that differ from cell to cell, as after training."""
     generator = torch.Generator().manual_seed(0)
@@ -93,9 +98,9 @@ def test_a_bundle_is_proven_and_says_so(weights: Path, tmp_path: Path) -> None:
     bundle = Bundle.open(export_bundle(weights, tmp_path / "bundle", Export(threshold=0.3), None))
     check = bundle.manifest.made["export_check"]
     assert bundle.manifest.threshold == 0.3
-    assert check["images"] == export_run.CHECK_IMAGES
+    assert check["images"] == export_run.CHECK_SCENES
     for engine in ("openvino", "onnxruntime"):
-        assert check[engine]["pairs"] > 100
+        assert check[engine]["pairs"] > 50
         assert check[engine]["box"] < 0.01 and check[engine]["score"] < 1e-4
     image = np.zeros((1, 3, 96, 128), np.float32)
     one, other = (

@@ -4,16 +4,20 @@ import json
 import logging
 import platform
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from eyas.bundle import Manifest
+from eyas.check.checks import quick_errors, require_usable
 from eyas.config import write_resolved
-from eyas.data import load_dataset
-from eyas.data.sample import Dataset, check_images
-from eyas.errors import ConfigError
+from eyas.data import load_dataset, read_dataset
+from eyas.data.faults import FaultList
+from eyas.data.images import read_sizes
+from eyas.data.sample import Dataset
+from eyas.errors import ConfigError, DatasetError
 from eyas.export.run import export_bundle
 from eyas.models import build_detector
 from eyas.models.backend import load_pretrained
@@ -65,7 +69,8 @@ def _load_data(config: ModuleConfig) -> tuple[Dataset, Dataset]:
     root = config.global_.dataset_dir
     if root is None:
         raise ConfigError("Global.dataset_dir: not given. Say where the dataset is: -o Global.dataset_dir=PATH")
-    train_data, val_data = load_dataset(root, "train"), load_dataset(root, "val")
+    read = _read_usable if config.check_dataset.allow_faulty else load_dataset
+    train_data, val_data = read(root, "train"), read(root, "val")
     found, asked = len(train_data.classes), config.train.num_classes
     if asked is not None and asked != found:
         raise ConfigError(
@@ -77,9 +82,26 @@ def _load_data(config: ModuleConfig) -> tuple[Dataset, Dataset]:
             f"The classes of {val_data.source} ({', '.join(val_data.classes.names)}) are not those of "
             f"{train_data.source} ({', '.join(train_data.classes.names)}). Expected the same names in the same order."
         )
-    for part in (train_data, val_data):
-        check_images(part)
+    if not config.check_dataset.allow_faulty:
+        require_usable({"train": train_data, "val": val_data})
     return train_data, val_data
+
+
+def _read_usable(root: str | Path, split: str) -> Dataset:
+    """What can be used of a split; what is left out for an error is told. Raises DatasetError where nothing remains."""
+    told = FaultList()
+    dataset = read_dataset(root, split, told)
+    for fault in quick_errors({split: dataset}):
+        told(fault)
+    for severity, sentence in told.summary():
+        if severity == "error":
+            log.warning("ignored in %s: %s", split, sentence)
+    sizes = read_sizes([sample.path for sample in dataset.samples])
+    pairs = zip(dataset.samples, sizes, strict=True)
+    usable = tuple(sample for sample, size in pairs if size == (sample.width, sample.height))
+    if not usable:
+        raise DatasetError(f"{dataset.source}: none of the {len(dataset)} images of {split} can be used")
+    return replace(dataset, samples=usable)
 
 
 def _made(config: ModuleConfig) -> dict[str, Any]:
