@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import typer
 
-from eyas.errors import EyasError
+from eyas.errors import ConfigError, EyasError
 
 if TYPE_CHECKING:
     from eyas.results import Detections
@@ -92,9 +92,14 @@ def exit_codes(verbose: bool = False, quiet: bool = False) -> Iterator[None]:
 
 @contextmanager
 def failures_to(output: Path, mode: str) -> Iterator[None]:
-    """Note a failure as `{mode}_result.json` with `done_flag` false, as PaddleX does, and let it go on."""
+    """Note a failure as `{mode}_result.json` with `done_flag` false, as PaddleX does, and let it go on.
+
+    Wrong use is no failed run, and leaves no file: what is wrong may be `output` itself.
+    """
     try:
         yield
+    except ConfigError:
+        raise
     except (Exception, KeyboardInterrupt) as error:
         names = [f"{mode}_result.json", *(["train_results.json"] if mode == "train" else [])]
         result = {"done_flag": False, "err_type": str(type(error)), "err_msg": str(error)}

@@ -48,7 +48,7 @@ def _drawn(image: RGB, sample: Sample | None, names: Sequence[str]) -> RGB:
     if sample is None:
         return image
     boxes, ids = sample.boxes_xyxy[~sample.ignore] * np.float32(scale), sample.class_ids[~sample.ignore]
-    return draw_detections(image, boxes, ids, np.ones(len(ids), np.float32), names)
+    return draw_detections(image, boxes, ids, None, names)
 
 
 def _free_name(folder: Path, path: Path) -> Path:

@@ -38,13 +38,14 @@ def draw_detections(
     image_rgb: RGB,
     boxes_xyxy: NDArray[np.float32],
     class_ids: NDArray[np.int64],
-    scores: NDArray[np.float32],
+    scores: NDArray[np.float32] | None,
     names: Sequence[str],
     *,
     labels: Labels = "auto",
 ) -> RGB:
     """A copy of `image_rgb` (uint8 RGB [H, W, 3]) with the boxes (pixels, half-open [N, 4]) and their labels drawn.
 
+    A label is the class's name with the score, where there are `scores`.
     `labels`: "always" writes each label, as PaddleX does; "never" draws boxes alone; "auto" writes a label only where
     it hides no other box and is not larger than its object, and adds a legend when any is missing.
     """
@@ -55,7 +56,9 @@ def draw_detections(
     rects = _whole_pixels(boxes_xyxy, width, height)
     ids = class_ids.tolist()
     colours = [_colour(class_id) for class_id in ids]
-    texts = [f"{_clean(names[i])} {score:.2f}" for i, score in zip(ids, scores.tolist(), strict=True)]
+    texts = [_clean(names[i]) for i in ids]
+    if scores is not None:
+        texts = [f"{text} {score:.2f}" for text, score in zip(texts, scores.tolist(), strict=True)]
     plates: list[Plate | None] = [None] * len(rects)
     if labels == "always":
         plates = [_paddlex_plate(rect, text, width) for rect, text in zip(rects.tolist(), texts, strict=True)]
