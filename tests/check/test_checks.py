@@ -1,5 +1,6 @@
 """Every kind of fault once: damaged COCO datasets and lists, and what the check says about them."""
 
+import json
 from io import BytesIO
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tests.check.sets import HEIGHT, WIDTH, Change, Content, coco, lists, pictur
 from eyas.check.checks import check_detection, check_recognition, quick_errors, require_usable
 from eyas.data import load_dataset
 from eyas.data.faults import Fault
+from eyas.data.synthetic import write_dataset
 from eyas.errors import DatasetError
 
 
@@ -237,3 +239,19 @@ def test_known_faults_of_real_sets(shared_data: Path) -> None:
         ("box-without-area", "BloodImage_00338.xml", "object 13"),
         ("box-without-area", "BloodImage_00343.xml", "object 4"),
     ]
+
+
+def test_an_empty_split_is_told_beside_a_fault_of_another(tmp_path: Path) -> None:
+    root = tmp_path / "scenes"
+    write_dataset(root, train=2, val=2, size_hw=(96, 128))
+    train, val = (root / "annotations" / f"instance_{name}.json" for name in ("train", "val"))
+    content = json.loads(val.read_text())
+    content["annotations"][0]["bbox"][0] = "12"
+    val.write_text(json.dumps(content))
+    train.write_text(json.dumps({**json.loads(train.read_text()), "images": [], "annotations": []}))
+    found = check_detection(root, (640, 640), False)
+    assert ("error", "split-empty") in found.faults.counts
+    assert ("error", "wrong-value") in found.faults.counts
+    train.write_text("{")  # a file that cannot be read is told once, and not called empty or missing as well
+    found = check_detection(root, (640, 640), False)
+    assert not {"split-empty", "split-missing"} & {code for _, code in found.faults.counts}

@@ -1,6 +1,6 @@
 """Everything that is checked in a dataset, in one pass over it; nothing is written."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +65,7 @@ def check_detection(
     layout, faults = find_layout(root), FaultList()
     splits = {name: read_part(layout, name, faults) for name in layout.splits}
     readable = not faults.count("error")  # a file that cannot be read has no images and boxes; that is told already
-    if readable:
-        check_splits(layout, {name: len(dataset) for name, dataset in splits.items()}, False, faults)
+    check_splits(layout, _sizes(layout, splits, faults), False, faults)
     check_same_classes(splits, faults)
     for dataset in splits.values():
         check_boxes(dataset, faults)
@@ -88,8 +87,7 @@ def check_recognition(root: Path, decode: bool = True, progress: Progress = no_p
     """As `check_detection`, for a dataset of images with one label each."""
     layout, faults = find_labelled(root), FaultList()
     parts = read_labelled(root, faults)
-    if not faults.count("error"):
-        check_splits(layout, {name: len(images) for name, images in parts.items()}, True, faults)
+    check_splits(layout, _sizes(layout, parts, faults), True, faults)
     check_labels(parts, faults)
     lists = [ImageList.of_labelled(name, images) for name, images in parts.items()]
     _check_files(lists, faults, decode, progress)
@@ -121,6 +119,14 @@ def require_usable(splits: Mapping[str, Dataset]) -> None:
             f"the images of the dataset have {len(errors)} faults:\n{first}{more}\n"
             "`eyas check_dataset` lists all of them; CheckDataset.allow_faulty=True trains all the same"
         )
+
+
+def _sizes(layout: Layout, splits: Mapping[str, Sized], faults: FaultList) -> dict[str, int]:
+    """Images of each split; a split without any is left out where its file has errors, which say why."""
+    lost = {fault.file for fault in faults.kept if fault.severity == "error"}
+    return {
+        name: len(split) for name, split in splits.items() if len(split) or layout.splits[name].annotations not in lost
+    }
 
 
 def _check_files(lists: list[ImageList], faults: FaultList, decode: bool, progress: Progress) -> None:

@@ -16,18 +16,18 @@ RARE, PLENTY = 10, 1000  # examples: a class with fewer than RARE beside one wit
 
 
 def check_splits(layout: Layout, sizes: Mapping[str, int], recognition: bool, report: Report) -> None:
-    """Tell missing and empty splits. `sizes`: images of each split."""
+    """Tell missing and empty splits. `sizes`: images of each split, but of those that could not be read whole."""
     for name, size in sizes.items():
         if size == 0:
             file = layout.splits[name].annotations
             fix = "Add images, or remove the split."
             report(Fault("error", "split-empty", file, f"the split {name} has no image", fix=fix))
     needed = ("train", "gallery", "query") if recognition else ("train", "val")
-    absent = [name for name in needed if name not in sizes]
+    absent = [name for name in needed if name not in layout.splits]
     if absent:
         message = f"there is no {' and no '.join(absent)}; training needs {', '.join(needed)}. Found: "
         fix = "Split the dataset before training with it."
-        severity = _missing(set(sizes), recognition)
+        severity = _missing(set(layout.splits), recognition)
         report(Fault(severity, "split-missing", layout.root, message + layout.description, value=absent, fix=fix))
 
 

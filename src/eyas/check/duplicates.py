@@ -21,6 +21,9 @@ from eyas.data.faults import Report
 Ints = NDArray[np.int64]
 
 SAME_BITS, SAME_CORRELATION = 20, 0.97
+FAR_BITS, FAR_CORRELATION = 32, 0.995
+"""A copy is near in both ways, or farther by its hash and all but the same by its correlation: dull pictures that were
+compressed hard differ by up to 31 bits at a correlation of 0.997; unrelated ones by 65 and more, at up to 0.75."""
 _BITS = 256
 _BLOCK = 2048  # images compared at once: 16 MB of products
 
@@ -68,8 +71,9 @@ def nearest(ours: Grids, others: Grids, before: bool = False) -> tuple[Ints, Int
 def alike(ours: Grids, others: Grids, before: bool = False) -> list[tuple[int, int, int]]:
     """(row of `ours`, place of its copy among `others`, bits that differ) of those that have one; as `nearest`."""
     places, bits = nearest(ours, others, before)
-    rows = np.flatnonzero(bits <= SAME_BITS)
-    rows = rows[correlation(ours[rows], others[places[rows]]) >= SAME_CORRELATION]
+    rows = np.flatnonzero(bits <= FAR_BITS)
+    needed = np.where(bits[rows] <= SAME_BITS, SAME_CORRELATION, FAR_CORRELATION)
+    rows = rows[correlation(ours[rows], others[places[rows]]) >= needed]
     return list(zip(rows.tolist(), places[rows].tolist(), bits[rows].tolist(), strict=True))
 
 
