@@ -1,6 +1,7 @@
 """`eyas check_dataset`: what is wrong with a dataset, and PaddleX's files about it."""
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 
 from eyas.check.checks import CheckResult, check_detection, check_recognition
@@ -9,6 +10,8 @@ from eyas.check.outputs import FAULT_TEXT, FOLDER, clear_demo, counted, write_fa
 from eyas.check.prepare import prepare_dataset
 from eyas.check.progress import progress_bar
 from eyas.data.labelled import LabelledImages
+from eyas.data.labelled_layout import find_labelled
+from eyas.data.layout import find_layout
 from eyas.data.sample import Dataset
 from eyas.errors import ConfigError, DatasetError
 from eyas.schema import ModuleConfig
@@ -24,13 +27,14 @@ _SHOWN = 10  # kinds of errors in the message of a dataset that does not pass
 def run(config: ModuleConfig) -> CheckResult:
     """Check the dataset in `Global.dataset_dir` and write what was found into `Global.output`.
 
-    A dataset for a feature model has images with labels, any other one images with boxes. Nothing is written into the
-    dataset, unless CheckDataset.convert or CheckDataset.split is enabled. Raises ConfigError, and DatasetError where no
-    dataset is recognised or the check finds an error; the faults, the histogram and the report are written then too.
+    A dataset for a feature model, or one that holds nothing else, has images with labels, any other one images with
+    boxes. Nothing is written into the dataset, unless CheckDataset.convert or CheckDataset.split is enabled. Raises
+    ConfigError, and DatasetError where no dataset is recognised or the check finds an error; the faults, the histogram
+    and the report are written then too.
     """
     root, output = _places(config)
-    entry, settings = STORE.get(config.global_.model), config.check_dataset
-    recognition = entry is not None and entry.task == "embedding"
+    settings = config.check_dataset
+    recognition = _is_recognition(config.global_.model, root)
     prepare_dataset(settings, root, recognition)
     if recognition:
         result = check_recognition(root, settings.decode, progress_bar)
@@ -54,6 +58,20 @@ def run(config: ModuleConfig) -> CheckResult:
         raise DatasetError(_failure(root, output, result))
     write_result(output, result.statistics, root, demo)
     return result
+
+
+def _is_recognition(model: str, root: Path) -> bool:
+    """Whether the images of `root` have labels instead of boxes: the model says so, or the dataset alone does."""
+    entry = STORE.get(model)
+    if entry is not None and entry.task == "embedding":
+        return True
+    try:
+        find_layout(root)
+    except DatasetError:
+        with suppress(DatasetError):
+            find_labelled(root)
+            return True
+    return False
 
 
 def _places(config: ModuleConfig) -> tuple[Path, Path]:
