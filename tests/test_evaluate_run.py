@@ -150,5 +150,9 @@ def test_a_feature_model_is_measured_on_its_queries(tmp_path: Path) -> None:
     assert isinstance(found, FeatureEvaluation)
     assert (found.metrics.recall1, found.metrics.queries, found.metrics.unknown, found.metrics.gallery) == (1, 3, 1, 6)
     assert found.open_set.known == 3 and found.open_set.unknown == 1
+    (mistake,) = found.mistakes  # the label that the gallery lacks
+    assert (mistake.query.name, mistake.label) == ("white_3.png", "3") and mistake.found_label in ("0", "1", "2")
+    report = (tmp_path / "out" / "evaluate_report.html").read_text()
+    assert "white_3.png" in report and report.count("data:image/jpeg;base64,") == 1 and 'src="http' not in report
     result = json.loads((tmp_path / "out" / "evaluate_result.json").read_text())
     assert result["metrics"]["recall1"] == 1 and len(result["metrics"]["open_set"]["thresholds"]) > 1

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eyas.data.labelled import LabelledImages
 from eyas.data.lists import read_labelled
@@ -14,11 +15,13 @@ from eyas.data.sample import check_files
 from eyas.errors import DatasetError
 from eyas.metrics.retrieval import OpenSet, RetrievalMetrics, open_set, retrieval_metrics
 from eyas.pipelines.embedder import Embedder
+from eyas.report.recognition import Mistake
 from eyas.vision.boxes import Floats
 from eyas.vision.image import read_image
 
 log = logging.getLogger(__name__)
 
+SHOWN = 24
 PARTS = (("gallery", "query"), ("train", "query"), ("train", "val"), ("train", "test"))
 """(what is searched in, what is searched for): the first pair that a dataset has."""
 
@@ -29,6 +32,8 @@ class FeatureEvaluation:
 
     metrics: RetrievalMetrics
     open_set: OpenSet
+    mistakes: tuple[Mistake, ...]
+    """The wrong answers with the highest similarity, at most `SHOWN`."""
 
     def to_dict(self) -> dict[str, Any]:
         """All figures in full precision, ready for JSON."""
@@ -55,7 +60,23 @@ def evaluate_embedder(embedder: Embedder, root: str | Path, batch_size: int = 1)
     places = {path: row for row, path in enumerate(gallery.paths)}
     same = np.array([places.get(path, -1) for path in queries.paths], np.int64)
     arguments = (asked, queries.names, held, gallery.names, same)
-    return FeatureEvaluation(retrieval_metrics(*arguments), open_set(*arguments))
+    mistakes = _mistakes(asked, queries, held, gallery, same)
+    return FeatureEvaluation(retrieval_metrics(*arguments), open_set(*arguments), mistakes)
+
+
+def _mistakes(
+    asked: Floats, queries: LabelledImages, held: Floats, gallery: LabelledImages, same: NDArray[np.int64]
+) -> tuple[Mistake, ...]:
+    found, labels, held_labels = [], queries.names, gallery.names
+    for row, feature in enumerate(asked):
+        similarity = held @ feature
+        if same[row] >= 0:
+            similarity[same[row]] = -np.inf
+        best = int(similarity.argmax())
+        if gallery.label_ids[best] != queries.label_ids[row]:
+            other = float(similarity[best])
+            found.append(Mistake(queries.paths[row], labels[row], gallery.paths[best], held_labels[best], other))
+    return tuple(sorted(found, key=lambda one: -one.similarity)[:SHOWN])
 
 
 def _parts(root: str | Path) -> tuple[LabelledImages, LabelledImages]:

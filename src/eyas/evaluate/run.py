@@ -26,6 +26,7 @@ from eyas.pipelines.detector import Detector
 from eyas.pipelines.embedder import Embedder
 from eyas.report.comparison import Comparison
 from eyas.report.evaluation import write_evaluation_report
+from eyas.report.recognition import write_recognition_report
 from eyas.saving import write_text
 from eyas.schema import Evaluate, ModuleConfig
 from eyas.store import STORE
@@ -64,6 +65,8 @@ def run(config: ModuleConfig) -> Evaluation | FeatureEvaluation:
         found = evaluate_embedder(Embedder(manifest, backend), root, settings.batch_size)
         seconds = time.perf_counter() - started
         write_evaluate_result(output, found, {"model_name": manifest.model, "seconds": seconds})
+        facts = {"Model": manifest.model, "Dataset": str(root)}
+        write_recognition_report(output / REPORT_FILE, found.metrics, found.open_set, found.mistakes, facts)
         return found
     dataset = load_dataset(root, "val")
     detections = _detect(Detector(manifest, backend), dataset, settings)
