@@ -81,12 +81,17 @@ def test_saved_detections_are_measured_and_compared(data: Path, tmp_path: Path) 
     first = measured(data, tmp_path / "a", f"Evaluate.weight_path={path}")
     saved = tmp_path / "a" / "predictions.json"
     arguments = ["--predictions", str(saved), "--dataset", str(data), "--save_path", str(tmp_path / "b"), "-q"]
+    arguments += ["-o", "Evaluate.size_bins=[0, 12, 48]"]
     app(["evaluate", *arguments, "--compare", str(saved)], standalone_mode=False)
     result = json.loads((tmp_path / "b" / "evaluate_result.json").read_text())
     again = first.to_dict()
     assert result["model_name"] == "predictions.json"
     assert result["metrics"]["AP"] == pytest.approx(again["AP"], abs=1e-9)
     assert result["metrics"]["detections"] == again["detections"]
+    assert list(result["metrics"]["protocols"]["own"]["by_size"]) == ["0-12", "12-48"]
+    assert "Own sizes" in (tmp_path / "b" / "evaluate_report.html").read_text()
+    with pytest.raises(ConfigError, match=r"Evaluate.size_bins: expected rising numbers, came \[8.0, 4.0\]"):
+        run(config(data, tmp_path / "c", f"Evaluate.predictions={saved}", "Evaluate.size_bins=[8, 4]"))
     assert result["comparison"]["AP"]["difference"] == 0 and result["comparison"]["AP"]["p_value"] == 1
 
 

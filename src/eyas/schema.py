@@ -28,6 +28,12 @@ Side = Annotated[int, Field(ge=32, multiple_of=32)]
 Size = Annotated[tuple[Side, Side], Strict(False), Expect("[height, width], two multiples of 32")]
 Sides = Annotated[tuple[Side, ...], Strict(False), Field(min_length=1), Expect("a list of multiples of 32")]
 Range = Annotated[tuple[Positive, Positive], Strict(False), Expect("[lowest, highest], two numbers above 0")]
+SizeEdges = Annotated[
+    tuple[NotNegative, ...],
+    Strict(False),
+    Field(min_length=2),
+    Expect("a list of two or more rising numbers, 0 or more"),
+]
 Percent = Annotated[float, Field(gt=0, lt=100), Expect("a number between 0 and 100")]
 Threshold = Annotated[Fraction | dict[int | str, Fraction], Expect("a number from 0 to 1, or one for each class")]
 """One score for all classes, or one for each class id or name; the comparison is `score > threshold`."""
@@ -152,6 +158,7 @@ class Evaluate(Section):
     predictions: str | None = None  # detections that any tool has saved: they are measured, and no model is run
     compare_with: str | None = None  # saved detections of another run on the same images: a paired test of both
     resamples: Natural = 1000  # of the images, for the intervals; 0: no intervals
+    size_bins: SizeEdges | None = None  # AP between these sizes too, in pixels: [0, 8, 16, 32]
 
 
 class Export(Section):

@@ -79,7 +79,10 @@ def _measured(
     dataset: Dataset, detections: dict[int, Boxes], config: ModuleConfig, extra: dict[str, Any]
 ) -> Evaluation:
     settings, output = config.evaluate, Path(config.global_.output)
-    evaluation = evaluate_all(dataset, detections, resamples=settings.resamples)
+    edges = settings.size_bins
+    if edges is not None and list(edges) != sorted(set(edges)):
+        raise ConfigError(f"Evaluate.size_bins: expected rising numbers, came {list(edges)}")
+    evaluation = evaluate_all(dataset, detections, resamples=settings.resamples, size_edges=edges)
     for warning in evaluation.metrics.warnings():
         log.info("%s", warning)
     comparison = None

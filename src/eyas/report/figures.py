@@ -7,7 +7,7 @@ from eyas.metrics.bootstrap import HEADLINES, Interval
 from eyas.metrics.coco import GroupFigures
 from eyas.metrics.detection import DetectionMetrics, SizeRecall
 from eyas.metrics.evaluation import Evaluation
-from eyas.metrics.protocols import PROTOCOLS, ProtocolFigures
+from eyas.metrics.protocols import ProtocolFigures
 from eyas.metrics.sizes import AITOD_BINS, SIZE_BINS, SODA_BINS
 from eyas.report.axes import Axis
 from eyas.report.charts import Line, Series, bars, lines
@@ -72,7 +72,7 @@ def protocol_section(result: Evaluation) -> Section:
                 "muted",
             ),
             table(*_columns(result.visdrone, ("AP", "AP50", "AP75", "AR1", "AR10", "AR100", "AR500"))),
-            *(part for name in PROTOCOLS if name in result.protocols for part in _protocol(name, result)),
+            *(part for name in result.protocols for part in _protocol(name, result)),
         ),
     )
 
@@ -130,13 +130,16 @@ def _columns(figures: object, names: Sequence[str]) -> tuple[list[str], list[lis
 
 def _protocol(name: str, result: Evaluation) -> list[Html]:
     figures: ProtocolFigures = result.protocols[name]
-    title, bins, said = _PROTOCOL_WORDS[name]
+    title, bins, said = _PROTOCOL_WORDS.get(name, ("Own sizes", {}, "500 detections."))
     sides = {
         key: f"{math.sqrt(low):.3g}" + (f"–{math.sqrt(high):.3g}" if high < 1e9 else "+")
         for key, (low, high) in bins.items()
     }
     rows: list[list[Cell]] = [["all", "", figures.AP, figures.AP50, figures.AR, ""]]
-    rows += [[key, sides[key], group.AP, group.AP50, group.AR, group.objects] for key, group in figures.by_size.items()]
+    rows += [
+        [key, sides.get(key, key), group.AP, group.AP50, group.AR, group.objects]
+        for key, group in figures.by_size.items()
+    ]
     head = ["Size", "√area, px", "AP", "AP50", "AR", "Objects"]
     return [heading(title), paragraph(f"{said} AP75 is {figure(figures.AP75)}.", "muted"), table(head, rows)]
 
