@@ -22,7 +22,7 @@ class Evaluation:
     """Everything that is measured on the detections of a dataset.
 
     `metrics` are COCO's figures at 100 and 500 detections; `protocols` those of AI-TOD ("aitod"), SODA ("soda") and own
-    bins ("own"); `intervals` are by the names of `bootstrap.FIGURES`, empty where none were asked for; `curves` stand at
+    bins ("own"); `intervals` are by the names of `bootstrap.FIGURES`, empty where none were asked for; `curves` are at
     IoU 0.5 and 0.75.
     """
 
