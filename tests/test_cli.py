@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.fakes import tiny_bundle
+from tests.fakes import tiny_bundle, tiny_feature_bundle
 
 from eyas import commands
 from eyas.cli import main
@@ -167,6 +167,15 @@ def test_nothing_given_shows_help(run: Run) -> None:
     ran = run()
     assert (ran.code, ran.out) == (2, "")
     assert re.search(r"predict +Find objects in pictures", ran.err)
+
+
+def test_a_feature_model_predicts(run: Run, pictures: Path, tmp_path: Path) -> None:
+    folder = tiny_feature_bundle(tmp_path, width=16).path
+    ran = run("predict", pictures / "a.png", "--model_dir", folder, "--save_path", "out", "--format", "jsonl")
+    assert ran.code == 0 and len(json.loads(ran.out)["feature"]) == 16
+    assert len(json.loads(Path("out/a_res.json").read_text())["feature"]) == 16
+    ran = run("predict", pictures / "a.png", "--model_dir", folder, "--threshold", "0.5")
+    assert ran.code == 2 and "threshold: FakeFeatures gives features" in ran.err
 
 
 def test_old_flags_are_accepted(run: Run, bundle: Path, pictures: Path) -> None:

@@ -16,9 +16,9 @@ from eyas.errors import ConfigError, did_you_mean, missing_extra
 from eyas.terminal import Format, failures_to, say, show
 
 if TYPE_CHECKING:
-    from eyas.results import Detections
-    from eyas.saving import Labels
-    from eyas.schema import ModuleConfig
+    from eyas.pipelines.predictor import Predictor
+    from eyas.saving import Labels, Result
+    from eyas.schema import ModuleConfig, SmallObjectPipeline
 
 log = logging.getLogger(__name__)
 
@@ -136,24 +136,11 @@ def outcome_lines(mode: str, outcome: Any) -> list[str]:
 
 
 def predict_inputs(asked: Asked) -> None:
-    """Predict through a pipeline and show, and where asked save, every result."""
+    """Predict through a pipeline, or with a model of any task, and show, and where asked save, every result."""
     from eyas.config import load_pipeline_config, parse_value
-    from eyas.pipelines import create_pipeline
 
     file = load_pipeline_config(asked.pipeline or DEFAULT_PIPELINE)
-    tree = file.model_dump(by_alias=True)
-    module = tree["SubModules"][PIPELINE_MODULES[file.pipeline_name][0]]
-    if asked.model is not None or asked.model_dir is not None:
-        module |= {"model_name": asked.model, "model_dir": asked.model_dir}
-    if asked.batch_size is not None:
-        module["batch_size"] = asked.batch_size
-    predictor = create_pipeline(
-        config=tree,
-        device=asked.device,
-        use_hpip=True if asked.use_hpip else None,
-        hpi_config=None if asked.hpi_config is None else parse_value(asked.hpi_config),
-        engine=asked.engine,
-    )
+    predictor = _open_predictor(asked, file)
     inputs = list(asked.inputs) or file.input
     if inputs is None:
         raise ConfigError("no input given. Name a picture, a folder, a PDF file or a URL.")
@@ -164,9 +151,42 @@ def predict_inputs(asked: Asked) -> None:
         log.info("nothing is saved without --save_path")
 
 
-def _saved(results: "Iterable[Detections]", save_path: str, labels: "Labels") -> "Iterator[Detections]":
+def _open_predictor(asked: Asked, file: "SmallObjectPipeline") -> "Predictor[Any]":
+    """The pipeline of `file`; a model that is named without a pipeline is opened by itself."""
+    from eyas.config import parse_value
+    from eyas.pipelines import create_model, create_pipeline
+
+    use_hpip = True if asked.use_hpip else None
+    hpi_config = None if asked.hpi_config is None else parse_value(asked.hpi_config)
+    if asked.pipeline is None and (asked.model is not None or asked.model_dir is not None):
+        return create_model(
+            asked.model,
+            asked.model_dir,
+            device=asked.device,
+            batch_size=asked.batch_size,
+            use_hpip=use_hpip,
+            hpi_config=hpi_config,
+            engine=asked.engine,
+        )
+    tree = file.model_dump(by_alias=True)
+    module = tree["SubModules"][PIPELINE_MODULES[file.pipeline_name][0]]
+    if asked.model is not None or asked.model_dir is not None:
+        module |= {"model_name": asked.model, "model_dir": asked.model_dir}
+    if asked.batch_size is not None:
+        module["batch_size"] = asked.batch_size
+    return create_pipeline(
+        config=tree, device=asked.device, use_hpip=use_hpip, hpi_config=hpi_config, engine=asked.engine
+    )
+
+
+def _saved(results: "Iterable[Result]", save_path: str, labels: "Labels") -> "Iterator[Result]":
+    from eyas.saving import DrawnResult
+
     for result in results:
-        result.save_all(save_path, labels=labels)
+        if isinstance(result, DrawnResult):
+            result.save_all(save_path, labels=labels)
+        else:
+            result.save_all(save_path)
         yield result
 
 

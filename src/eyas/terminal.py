@@ -16,7 +16,7 @@ import typer
 from eyas.errors import ConfigError, EyasError
 
 if TYPE_CHECKING:
-    from eyas.results import Detections
+    from eyas.saving import Result
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def say(text: str) -> None:
     write_line(text)
 
 
-def show(results: "Iterable[Detections]", form: Format) -> int:
+def show(results: "Iterable[Result]", form: Format) -> int:
     """Write each result to stdout as it comes; how many there were."""
     count = 0
     try:
@@ -130,7 +130,7 @@ def show(results: "Iterable[Detections]", form: Format) -> int:
     return count
 
 
-def _show_one(result: "Detections", form: Format, first: bool) -> None:
+def _show_one(result: "Result", form: Format, first: bool) -> None:
     if form is Format.pretty:
         result.print()
     elif form is Format.text:
@@ -142,7 +142,7 @@ def _show_one(result: "Detections", form: Format, first: bool) -> None:
     sys.stdout.flush()
 
 
-def _with_progress(results: "Iterable[Detections]") -> "Iterator[Detections]":
+def _with_progress(results: "Iterable[Result]") -> "Iterator[Result]":
     """`results`, counted on stderr where that is a terminal and stdout is not."""
     if not sys.stderr.isatty() or sys.stdout.isatty():
         yield from results
