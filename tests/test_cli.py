@@ -18,6 +18,7 @@ from tests.fakes import tiny_bundle, tiny_feature_bundle
 from eyas import commands
 from eyas.cli import main
 from eyas.config import load_pipeline_config
+from eyas.data.synthetic import write_dataset
 from eyas.errors import DatasetError
 from eyas.schema import ModuleConfig
 
@@ -324,3 +325,20 @@ def test_a_closed_pipe_is_silent(bundle: Path, pictures: Path) -> None:
         process.stdout.close()
         assert process.stderr.read().replace("nothing is saved without --save_path\n", "") == ""
     assert process.returncode == 1
+
+
+def test_detections_of_tiles_are_joined(run: Run) -> None:
+    write_dataset("scenes", train=1, val=1, seed=2, size_hw=(96, 160))
+    assert run("dataset", "slice", "scenes", "tiles", "--tile", 64, "--negatives", 9).code == 0
+    tiles = json.loads(Path("tiles/annotations/instance_val.json").read_text())
+    last = tiles["images"][-1]
+    x, y = last["eyas_tile"]["x"], last["eyas_tile"]["y"]
+    Path("found.json").write_text(
+        json.dumps([{"image_id": last["id"], "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}])
+    )
+    ran = run("dataset", "join", "found.json", "tiles/annotations/instance_val.json", "joined.json")
+    assert (ran.code, ran.out) == (0, "1 detections in joined.json\n")
+    assert json.loads(Path("joined.json").read_text())[0]["bbox"] == [1 + x, 2 + y, 3, 4]
+    Path("found.json").write_text("{}")
+    ran = run("dataset", "join", "found.json", "tiles/annotations/instance_val.json", "joined.json")
+    assert ran.code == 2 and "expected a list of COCO results, got a dict" in ran.err

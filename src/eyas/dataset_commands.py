@@ -1,5 +1,6 @@
 """`eyas dataset convert|split|slice`: datasets turned into other ones, with a summary of what was kept and left out."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -91,6 +92,27 @@ def slice(
 
     with exit_codes():
         _tell(slice_dataset(source, target, (tile, tile), overlap, min_visible, negatives, seed))
+
+
+@dataset.command()
+def join(
+    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="COCO results of tiles")],
+    tiles: Annotated[Path, typer.Argument(metavar="TILES", help="COCO file of the tiles")],
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="COCO results of the pictures, to be written")],
+) -> None:
+    """Bring detections of tiles back to the pictures that they were cut from; doubles are not merged."""
+    from eyas.data.faults import strictly
+    from eyas.data.textfiles import read_json
+    from eyas.data.tiles import join_tiles
+    from eyas.saving import write_text
+
+    with exit_codes():
+        records = strictly(lambda report: read_json(predictions, report))
+        if not isinstance(records, list):
+            raise ConfigError(f"{predictions}: expected a list of COCO results, got a {type(records).__name__}")
+        joined = join_tiles(records, tiles)
+        write_text(target, json.dumps(joined) + "\n")
+        say(f"{len(joined)} detections in {target}")
 
 
 def _tell(summary: "Summary") -> None:
