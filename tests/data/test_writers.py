@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.data.trees import codes, picture, told, tree
 
@@ -87,8 +87,20 @@ def test_what_is_written_reads_back_the_same(format: str, content: Any) -> None:
                 np.testing.assert_array_equal(new.box_areas, old.box_areas)
 
 
+def held_by_centres(sample: Sample) -> bool:
+    """Whether centre and size in double precision, which is all that a YOLO line has, still hold every corner.
+
+    They do but for a corner like 8.6e-38 px beside one of 1 px, which no sum of the two can carry.
+    """
+    corners = sample.boxes_xyxy.astype(np.float64)
+    middle, half = (corners[:, :2] + corners[:, 2:]) / 2, (corners[:, 2:] - corners[:, :2]) / 2
+    back = np.concatenate([middle - half, middle + half], axis=1).astype(np.float32)
+    return bool((back == sample.boxes_xyxy).all())
+
+
 @settings(max_examples=25, deadline=None)
 @given(drawn())
+@example((ClassMap(("0",), (0,)), [[(0, False, 0.0, 8.576624269605228e-38, 1.0, 1.0)]]))
 def test_yolo_reads_back_the_same_but_for_ignored_boxes_and_what_is_outside(content: Any) -> None:
     with TemporaryDirectory() as folder:
         source, target = Path(folder, "source"), Path(folder, "target")
@@ -101,7 +113,7 @@ def test_yolo_reads_back_the_same_but_for_ignored_boxes_and_what_is_outside(cont
         assert read.classes.source_ids == written.classes.source_ids
         ignored = sum(int(sample.ignore.sum()) for sample in written.samples)
         assert faults.get("ignore-left-out", 0) == ignored
-        if "boxes-cut" not in faults:
+        if "boxes-cut" not in faults and all(map(held_by_centres, written.samples)):
             same(written, read, keep=False)
         for old, new in zip(written.samples, read.samples, strict=True):
             wanted = old.boxes_xyxy[~old.ignore]
