@@ -41,7 +41,7 @@ WITHIN = {
     "paths": {"vision"},
     "data": {"vision"},
     "metrics": {"data"},
-    "bundle": {"vision"},
+    "bundle": {"cache", "vision"},
     "store": {"archive", "bundle", "cache", "download"},
     "archive": {"cache"},
     "download": {"cache", "fetch"},

@@ -4,7 +4,6 @@
 any batch size, one height and width.  Other files may lie beside it; the manifest has a SHA-256 of each.
 """
 
-import hashlib
 import json
 import shutil
 import uuid
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
+from eyas.cache import measure
 from eyas.errors import ModelError
 from eyas.fields import Fields
 from eyas.vision.decode import HeadSpec
@@ -226,7 +226,7 @@ class Bundle:
         try:
             for name, source in files.items():
                 shutil.copyfile(source, draft / name)
-            manifest = replace(manifest, files={name: _sha256(draft / name) for name in files})
+            manifest = replace(manifest, files={name: measure(draft / name).sha256 for name in files})
             text = json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
             (draft / MANIFEST_NAME).write_text(text, encoding="utf-8")
             _put_in_place(draft, path)
@@ -257,7 +257,7 @@ def _check_file(path: Path, digest: str | None) -> None:
         raise ModelError(f"{path.parent} is not a whole bundle: {path.name} is missing. Copy or export it again.")
     if digest is None:
         return
-    found = _sha256(path)
+    found = measure(path).sha256
     if found != digest:
         raise ModelError(
             f"{path} was changed or damaged: its SHA-256 is {found}, expected {digest}. "
@@ -292,8 +292,3 @@ def _put_in_place(draft: Path, path: Path) -> None:
         old.rename(path)
         raise
     shutil.rmtree(old)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from eyas.compat import PIPELINE_MODULES, PLUGINS
-from eyas.errors import ConfigError, did_you_mean, missing_extra
+from eyas.errors import ConfigError, did_you_mean, needs_train
 from eyas.terminal import Format, failures_to, say, show
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ RUNS = {
 """Global.mode -> the module whose `run(config)` does it."""
 
 DEFAULT_PIPELINE = "small_object_detection"
-TRAIN_PACKAGES = {"torch", "onnx", "onnxruntime", "safetensors", "hotcoco"}
 
 
 @dataclass(frozen=True)
@@ -108,13 +107,8 @@ def run_mode(config: str | None, overrides: Sequence[str] | None, verb: str | No
 
 def run_module(mode: str, settings: "ModuleConfig") -> Any:
     """What `mode` returns. Raises BackendError with the pip line where a training package is missing."""
-    try:
+    with needs_train():
         return import_module(RUNS[mode]).run(settings)
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in TRAIN_PACKAGES:
-            raise
-        raise missing_extra(package, "train") from error
 
 
 def show_outcome(mode: str, outcome: Any, settings: "ModuleConfig", form: Format) -> None:
@@ -123,16 +117,8 @@ def show_outcome(mode: str, outcome: Any, settings: "ModuleConfig", form: Format
         show(outcome, form)
         log.info("results are in %s", settings.global_.output)
     elif os.environ.get("RANK", "0") == "0":
-        for line in outcome_lines(mode, outcome):
+        for line in outcome.lines() if mode == "evaluate" else [str(outcome)]:
             say(line)
-
-
-def outcome_lines(mode: str, outcome: Any) -> list[str]:
-    """What a run that has no results of pictures says at its end."""
-    if mode == "evaluate":
-        lines: list[str] = outcome.lines()
-        return lines
-    return ["Check dataset passed !"] if mode == "check_dataset" else [str(outcome)]
 
 
 def predict_inputs(asked: Asked) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from eyas.archive import unpack_tar
 from eyas.bundle import AnyManifest, Bundle, EmbeddingManifest, Manifest
 from eyas.cache import disk_errors, home, locked, measure
-from eyas.errors import ModelError, missing_extra
+from eyas.errors import ModelError, needs_train
 from eyas.paddle import Inference, read_inference
 from eyas.paddle.translate import Translated, translate
 from eyas.store import (
@@ -27,6 +27,7 @@ from eyas.store import (
     is_paddle_folder,
     known_model,
     local_model,
+    paddle_folder_in,
 )
 from eyas.vision.decode import HeadSpec
 
@@ -51,7 +52,8 @@ def convert(source: str | Path, target: Path, model: str | None = None, classes:
     if path.suffix == ".tar" and path.is_file():
         with tempfile.TemporaryDirectory() as folder:
             unpack_tar(path, Path(folder) / "model")
-            return convert(_model_folder(Path(folder) / "model"), target, model, classes)
+            inner = paddle_folder_in(Path(folder) / "model")
+            return convert(inner or Path(folder) / "model", target, model, classes)
     if not is_paddle_folder(path):
         raise ModelError(
             f"{path} is no model of Paddle. Expected a folder with inference.json or inference.pdmodel and "
@@ -117,12 +119,6 @@ def _converted(source: Path, place: Path) -> Path:
     return place
 
 
-def _model_folder(folder: Path) -> Path:
-    """`folder`, or the one folder in it, where Paddle's files lie."""
-    inner = [path for path in (folder, *sorted(folder.iterdir())) if path.is_dir() and is_paddle_folder(path)]
-    return inner[0] if inner else folder
-
-
 def _weights_in(path: Path) -> Path | None:
     """The `.pdparams` file that `path` is, or that lies in that folder where it holds no exported model."""
     if path.is_file():
@@ -136,15 +132,11 @@ def _weights_in(path: Path) -> Path | None:
 
 
 def _from_weights(weights: Path, target: Path, model: str | None, classes: Sequence[str] | None) -> Path:
-    try:
+    with needs_train():
         from eyas.export.run import write_bundle
         from eyas.models.backend import open_weights
         from eyas.models.files import save_tensors
         from eyas.schema import Export
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("eyas"):
-            raise
-        raise missing_extra((error.name or "").partition(".")[0], "train") from error
     network, manifest = open_weights(weights, model, classes)
     if target.suffix != WEIGHTS:
         return write_bundle(network, manifest, target, Export())

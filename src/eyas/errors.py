@@ -12,7 +12,10 @@ A message has three parts: what was wrong and where, what was expected, what cam
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+TRAIN_PACKAGES = {"torch", "onnx", "onnxruntime", "safetensors", "hotcoco"}
 
 
 class EyasError(Exception):
@@ -62,3 +65,15 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
 def missing_extra(package: str, extra: str) -> BackendError:
     """The error to raise when an optional package is not installed: it holds the pip line that brings it."""
     return BackendError(f"{package} is not installed, and this needs it. Install it with: pip install 'eyas[{extra}]'")
+
+
+@contextmanager
+def needs_train() -> Iterator[None]:
+    """The import of a training package that fails inside becomes the error of `missing_extra`."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in TRAIN_PACKAGES:
+            raise
+        raise missing_extra(package, "train") from error

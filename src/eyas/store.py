@@ -199,13 +199,19 @@ def _unpacked(remote: Remote, folder: Path) -> Path:
                     archive.unlink()
                     archive.with_name(f"{archive.name}.json").unlink(missing_ok=True)
     verify(folder, "it lay here")
-    for place in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
-        if is_paddle_folder(place):
-            return place
-    raise ModelError(
-        f"{folder} holds no model of Paddle. Expected inference.json or inference.pdmodel, and inference.pdiparams. "
-        "Delete it; then it is fetched again."
-    )
+    place = paddle_folder_in(folder)
+    if place is None:
+        raise ModelError(
+            f"{folder} holds no model of Paddle. Expected inference.json or inference.pdmodel, and "
+            "inference.pdiparams. Delete it; then it is fetched again."
+        )
+    return place
+
+
+def paddle_folder_in(folder: Path) -> Path | None:
+    """`folder` itself or the first folder in it where Paddle's files lie, see `is_paddle_folder`; None: neither."""
+    places = (folder, *sorted(path for path in folder.iterdir() if path.is_dir()))
+    return next((place for place in places if is_paddle_folder(place)), None)
 
 
 def is_paddle_folder(path: Path) -> bool:

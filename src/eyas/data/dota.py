@@ -5,9 +5,9 @@ Boxes are horizontal here: each is the bounding box of its four corners, as in D
 
 from pathlib import Path
 
-from eyas.data.faults import Report, Unusable
+from eyas.data.faults import Report
 from eyas.data.parts import Layout, Part
-from eyas.data.perimage import Annotated, Mark, read_files
+from eyas.data.perimage import Annotated, Mark, parse_lines, read_files
 from eyas.data.sample import Dataset
 from eyas.data.textfiles import number, read_lines
 
@@ -33,15 +33,8 @@ def fits(file: Path, report: Report) -> bool:
 
 def parse(file: Path, report: Report) -> Annotated:
     """What a DOTA file says about its image."""
-    marks = []
-    for record, text in read_lines(file, report):
-        if text.lower().startswith(_HEADERS):
-            continue
-        try:
-            marks.append(_mark(text, record))
-        except ValueError as problem:
-            report(Unusable("wrong-value", str(problem), value=text, fix="Mend the line.").fault(file, record))
-    return Annotated(file, marks)
+    lines = ((record, text) for record, text in read_lines(file, report) if not text.lower().startswith(_HEADERS))
+    return parse_lines(file, lines, _mark, report)
 
 
 def _mark(text: str, record: str) -> Mark:

@@ -5,7 +5,7 @@ A format brings a `Parse` function; VOC, LabelMe, DOTA and VisDrone use `read_fi
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -51,6 +51,19 @@ class Annotated:
     relative: bool = False
     embedded: bool = False
     image: Path = Path()
+
+
+def parse_lines(
+    file: Path, lines: Iterable[tuple[str, str]], mark: Callable[[str, str], Mark], report: Report
+) -> Annotated:
+    """A file with a box on each of its `lines` (record, text); one that `mark(text, record)` refuses is told."""
+    marks = []
+    for record, text in lines:
+        try:
+            marks.append(mark(text, record))
+        except ValueError as problem:
+            report(Unusable("wrong-value", str(problem), value=text, fix="Mend the line.").fault(file, record))
+    return Annotated(file, marks)
 
 
 Parse = Callable[[Path, Report], Annotated | None]

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from eyas.data.faults import Report, Unusable
+from eyas.data.faults import Report
 from eyas.data.parts import Layout, Part
-from eyas.data.perimage import Annotated, Mark, read_files
+from eyas.data.perimage import Annotated, Mark, parse_lines, read_files
 from eyas.data.sample import ClassMap, Dataset
 from eyas.data.textfiles import number, read_lines
 
@@ -32,13 +32,7 @@ def fits(file: Path, report: Report) -> bool:
 
 def parse(file: Path, report: Report) -> Annotated:
     """What a VisDrone file says about its image."""
-    marks = []
-    for record, text in read_lines(file, report):
-        try:
-            marks.append(_mark(text, record))
-        except ValueError as problem:
-            report(Unusable("wrong-value", str(problem), value=text, fix="Mend the line.").fault(file, record))
-    return Annotated(file, marks)
+    return parse_lines(file, read_lines(file, report), _mark, report)
 
 
 def _mark(text: str, record: str) -> Mark:
