@@ -22,11 +22,14 @@ LEVELS = {
     **dict.fromkeys(["store", "archive", "cache", "download", "paddle"], 2),
     "convert": 3,
     "backends": 3,
+    "index": 3,
+    "recognitions": 1,
     "pipelines": 4,
     "report": 4,
+    "doctor": 5,
     **dict.fromkeys(["check", "evaluate", "predict"], 5),
     **dict.fromkeys(["models", "export", "train"], 6),
-    **dict.fromkeys(["terminal", "commands", "dataset_commands", "cli", "__main__", "__init__"], 7),
+    **dict.fromkeys(["terminal", "commands", "dataset_commands", "gallery_commands", "cli", "__main__", "__init__"], 7),
 }
 TORCH_HALF = ("models", "export", "train")
 TORCH_PACKAGES = {"torch", "onnx", "safetensors"}
@@ -34,6 +37,7 @@ TORCH_PACKAGES = {"torch", "onnx", "safetensors"}
 # Within a level, what may import what.
 WITHIN = {
     "results": {"saving"},
+    "recognitions": {"saving"},
     "problems": {"schema"},
     "config": {"compat", "problems", "saving", "schema", "yaml12"},
     "inputs": {"fetch", "paths", "vision"},
@@ -50,13 +54,15 @@ WITHIN = {
     "train": {"models", "export"},
     "commands": {"terminal"},
     "dataset_commands": {"terminal"},
-    "cli": {"commands", "dataset_commands", "terminal"},
+    "gallery_commands": {"commands", "terminal"},
+    "cli": {"commands", "dataset_commands", "gallery_commands", "terminal"},
     "__main__": {"cli"},
 }
 
 # Upward imports that are meant, each inside a function.
 UPWARD = {
     ("results", "vision"): "a result draws itself",
+    ("recognitions", "vision"): "a result draws itself",
     ("saving", "vision"): "a picture is encoded",
     ("convert", "models"): "weights are opened as the network that they are of",
     ("convert", "export"): "weights become a checked bundle",
@@ -75,8 +81,8 @@ AT_THE_TOP = {
     **dict.fromkeys(["vision", "data", "inputs", "bundle", "check", "report"], {"numpy", "cv2", "PIL"}),
     "paddle": {"numpy"},
     **dict.fromkeys(["download"], {"rich"}),
-    **dict.fromkeys(["metrics", "backends", "pipelines", "evaluate"], {"numpy"}),
-    **dict.fromkeys(["cli", "commands", "dataset_commands", "terminal"], {"typer"}),
+    **dict.fromkeys(["metrics", "backends", "pipelines", "evaluate", "index", "recognitions", "doctor"], {"numpy"}),
+    **dict.fromkeys(["cli", "commands", "dataset_commands", "gallery_commands", "terminal"], {"typer"}),
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -143,7 +149,7 @@ def test_every_room_has_a_level() -> None:
 
 BLOCKED = """
 import sys
-for name in ("torch", "onnx", "safetensors", "hotcoco", "onnxruntime", "matplotlib"):
+for name in ("torch", "onnx", "safetensors", "hotcoco", "onnxruntime", "matplotlib", "faiss", "pyarrow"):
     sys.modules[name] = None
 import importlib
 for name in sys.argv[1:]:
