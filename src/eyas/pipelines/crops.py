@@ -20,7 +20,7 @@ def pixel_box(box: Floats, size_hw: tuple[int, int]) -> tuple[int, int, int, int
     return left, top, max(int(x2), left + 1), max(int(y2), top + 1)
 
 
-def crop(image_rgb: Image, box: Floats) -> Image | None:
+def cut(image_rgb: Image, box: Floats) -> Image | None:
     """The part of a picture (uint8 RGB [H, W, 3]) in `box`, at least a pixel, not copied; None where there is none."""
     place = pixel_box(box, (image_rgb.shape[0], image_rgb.shape[1]))
     if place is None:

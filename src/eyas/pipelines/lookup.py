@@ -150,9 +150,10 @@ def _by_mean(hits: Sequence[Hit], metric: Metric, width: int) -> list[Entry]:
 
 def _by_votes(hits: Sequence[Hit], metric: Metric, width: int) -> list[Entry]:
     """Each label with its best score, the one with the most weight among the hits first."""
-    near = cosines(np.array([score for _, _, score in hits], dtype=np.float32), metric, width)
+    nearest = _cosine(hits[0][2], metric, width)
     weights: dict[str, float] = {}
-    for (_, label, _), weight in zip(hits, np.exp((near - near.max()) / TEMPERATURE).tolist(), strict=True):
+    for _, label, score in hits:
+        weight = math.exp((_cosine(score, metric, width) - nearest) / TEMPERATURE)
         weights[label] = weights.get(label, 0.0) + weight
     return _sorted(_best(hits), weights, largest_first=True)
 
@@ -179,13 +180,11 @@ RANKINGS: dict[str, Callable[[Sequence[Hit], Metric, int], list[Entry]]] = {
 """`Options.vote` -> what makes labels with scores, the best first, of hits."""
 
 
-def cosines(scores: Floats, metric: Metric, width: int) -> Floats:
-    """The cosines that scores of features of length 1 mean: exact for IP and L2, an estimate for hamming."""
+def _cosine(score: float, metric: Metric, width: int) -> float:
+    """The cosine that a score of features of length 1 means: exact for IP and L2, an estimate for hamming."""
     if metric == "IP":
-        return scores
-    if metric == "L2":
-        return 1 - scores / 2
-    return np.cos(scores * (math.pi / width)).astype(np.float32)
+        return score
+    return 1 - score / 2 if metric == "L2" else math.cos(math.pi * score / width)
 
 
 def without_duplicates(overlaps: Floats, objects: Sequence[Recognised], metric: Metric, most: float) -> list[int]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eyas.index.records import ModelIdentity
-from eyas.pipelines.crops import candidates, crop
+from eyas.pipelines.crops import candidates, cut
 from eyas.pipelines.detector import Detector, Prepared
 from eyas.pipelines.embedder import Embedder
 from eyas.pipelines.lookup import Lookup, without_duplicates
@@ -74,7 +74,7 @@ class Recogniser:
         crops = [
             part
             for seen, (boxes, _) in zip(batch, places, strict=True)
-            for part in (crop(seen.image, box) for box in boxes)
+            for part in (cut(seen.image, box) for box in boxes)
             if part is not None
         ]
         objects = lookup(self._embedded(crops))
