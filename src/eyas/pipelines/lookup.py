@@ -101,7 +101,8 @@ class Lookup:
         if self._lead(score, limit) < 0:
             side = "below" if self._metric == "IP" else "beyond"
             return f"best match {label!r} {score:.4g} is {side} its threshold {limit:.4g}"
-        if rival is not None and margin is not None and margin < self._options.margin:
+        # A vote may be won by a label that is not the nearest: its lead is below 0, and no margin was asked for.
+        if rival is not None and margin is not None and margin < self._options.margin > 0:
             return (
                 f"best match {label!r} {score:.4g} and the next label {rival[0]!r} {rival[1]:.4g} are too near: "
                 f"a lead of {self._options.margin:.4g} was asked for"
