@@ -17,7 +17,7 @@ PACKAGE = Path(eyas.__file__).parent
 # Room -> level. A room is a folder or a file directly under src/eyas; it may import rooms of lower levels.
 LEVELS = {
     "errors": 0,
-    **dict.fromkeys(["saving", "results", "yaml12", "schema", "problems", "compat", "config", "fields"], 1),
+    **dict.fromkeys(["saving", "results", "yaml12", "schema", "problems", "compat", "config", "fields", "progress"], 1),
     **dict.fromkeys(["vision", "paths", "fetch", "inputs", "data", "metrics", "bundle"], 2),
     **dict.fromkeys(["store", "archive", "cache", "download", "paddle"], 2),
     "convert": 3,
@@ -27,6 +27,7 @@ LEVELS = {
     "pipelines": 4,
     "report": 4,
     "doctor": 5,
+    "gallery": 6,
     **dict.fromkeys(["check", "evaluate", "predict"], 5),
     **dict.fromkeys(["models", "export", "train"], 6),
     **dict.fromkeys(["terminal", "commands", "dataset_commands", "gallery_commands", "cli", "__main__", "__init__"], 7),
