@@ -82,23 +82,26 @@ class Segment:
         if not wanted or not len(queries):
             return nothing(len(queries), k)
         rows = packed(queries) if self.metric == "hamming" else queries
-        scores, positions = self._find(rows, wanted, chosen)
+        find = self._structure.exact if chosen is not None and chosen.few else self._structure.search
+        scores, positions = find(rows, wanted, chosen)
+        scores = scores.astype(np.float32, copy=False)
         ids = self.ids[positions]
-        missing = positions < 0 if positions[:, -1].min() < 0 else None
-        if missing is not None:
-            scores[missing], ids[missing] = np.nan, -1
+        if positions[:, -1].min() < 0:
+            self._complete(rows, scores, ids, positions, chosen)
         if (scores[:, 1:] == scores[:, :-1]).any():
             scores, ids = _ordered(scores, ids, wanted, self.metric)
         return (scores, ids) if wanted == k else _padded(scores, ids, k)
 
-    def _find(self, rows: NDArray[Any], k: int, chosen: Selection | None) -> Found:
-        structure = self._structure
-        find = structure.exact if chosen is not None and chosen.few else structure.search
-        scores, positions = find(rows, k, chosen)
+    def _complete(self, rows: NDArray[Any], scores: Floats, ids: Ids, positions: Ids, chosen: Selection | None) -> None:
+        """Compare every vector for the queries that found too few, in place.
+
+        A graph of equal vectors has islands, and a filter may leave nothing near a query.
+        """
         short = positions[:, -1] < 0
-        if short.any():  # a graph of equal vectors has islands, and a filter may leave none near the query
-            scores[short], positions[short] = structure.exact(rows[short], k, chosen)
-        return scores.astype(np.float32, copy=False), positions
+        exact_scores, exact = self._structure.exact(rows[short], ids.shape[1], chosen)
+        none = exact < 0  # only for a query that is no number
+        scores[short] = np.where(none, np.float32(np.nan), exact_scores)
+        ids[short] = np.where(none, -1, self.ids[exact])
 
 
 def nothing(queries: int, k: int) -> Found:

@@ -249,7 +249,8 @@ class Lists(Structure):
     def search(self, rows: NDArray[Any], k: int, chosen: Selection | None) -> tuple[NDArray[Any], Ids]:
         if chosen is None:
             return self.index.search(rows, k)  # type: ignore[no-any-return]
-        return self._probe(rows, k, chosen, math.ceil(self._probes / chosen.share))
+        # Twice: what is left may lie in other lists than the query's neighbours that are not wanted.
+        return self._probe(rows, k, chosen, math.ceil(2 * self._probes / chosen.share))
 
     def exact(self, rows: NDArray[Any], k: int, chosen: Selection | None) -> tuple[NDArray[Any], Ids]:
         return self._probe(rows, k, chosen, self.index.nlist)
