@@ -7,6 +7,7 @@ import pytest
 from eyas import compat
 from eyas.config import load_module_config, load_pipeline_config, pipeline_config
 from eyas.errors import ConfigError
+from eyas.schema import RecognitionPipeline
 
 REAL_MODULE_FILE = """
 Global:
@@ -83,6 +84,42 @@ def test_old_pipeline_tree(model: str, name: str | None, directory: str | None) 
     assert (module.model_name, module.model_dir, module.batch_size) == (name, directory, 4)
     assert (config.device, config.input) == ("gpu:0", "x.jpg")
     assert old["Pipeline"] == {"model": model, "batch_size": 4, "device": "gpu:0"}
+
+
+OLD_RECOGNITION = """
+Pipeline:
+  device: "gpu:0"
+  det_model: "./PP-ShiTuV2_det_infer/"        #The model name or local path
+  rec_model: PP-ShiTuV2_rec
+  det_batch_size: 2
+  rec_batch_size: 4
+  device: cpu
+"""
+
+
+def test_old_file_of_recognition(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "old.yaml"
+    file.write_text(OLD_RECOGNITION)
+    config = load_pipeline_config(file)
+    assert isinstance(config, RecognitionPipeline)
+    detection, recognition = config.modules.detection, config.modules.recognition
+    assert detection is not None
+    assert (detection.model_name, detection.model_dir, detection.batch_size) == (None, "./PP-ShiTuV2_det_infer/", 2)
+    assert (recognition.model_name, recognition.model_dir, recognition.batch_size) == ("PP-ShiTuV2_rec", None, 4)
+    assert (config.device, config.index) == ("cpu", None)
+    assert caplog.messages == [f"{file}:8: Pipeline.device was already given in line 3; the last one counts"]
+
+
+def test_old_file_of_recognition_with_a_name_and_an_index() -> None:
+    old = {
+        "Global": {"pipeline_name": "PP-ShiTuV2", "input": "x.jpg"},
+        "Pipeline": {"det_model": "PP-ShiTuV2_det", "rec_model": "PP-ShiTuV2_rec", "index_dir": "./drink_index"},
+    }
+    config = pipeline_config(old)
+    assert isinstance(config, RecognitionPipeline)
+    assert (config.index, config.input) == ("./drink_index", "x.jpg")
+    with pytest.raises(ConfigError, match="index_dir is not a known key|index is not a known key"):
+        pipeline_config({"Pipeline": {"model": "x", "index_dir": "./drink_index"}})
 
 
 def test_old_pipeline_tree_with_a_key_of_both_generations() -> None:

@@ -16,9 +16,11 @@ from eyas.config import (
     load_pipeline_config,
     module_configs,
     parse_value,
+    pipeline_config,
     write_resolved,
 )
 from eyas.errors import ConfigError
+from eyas.schema import RecognitionPipeline
 from eyas.store import DEFAULT_MODEL
 
 SOD_S = "PP-YOLOE_plus_SOD-S"
@@ -45,6 +47,55 @@ def test_packaged_pipeline_uses_the_built_in_model() -> None:
     config = load_pipeline_config("small_object_detection")
     assert config.modules.detection.model_name == DEFAULT_MODEL
     assert config.modules.detection.threshold == 0.5
+
+
+def test_packaged_recognition_has_the_defaults_of_paddlex_and_names_every_key() -> None:
+    config = load_pipeline_config("PP-ShiTuV2")
+    assert isinstance(config, RecognitionPipeline)
+    assert (config.index, config.det_threshold, config.rec_threshold) == (None, 0.5, 0.5)
+    assert (config.rec_topk, config.hamming_radius, config.full_image) == (5, None, "auto")
+    modules = config.modules
+    assert modules.detection is not None
+    assert (modules.detection.module_name, modules.detection.model_name) == ("mainbody_detection", "PP-ShiTuV2_det")
+    assert (modules.recognition.module_name, modules.recognition.model_name) == ("image_feature", "PP-ShiTuV2_rec")
+    assert config == RecognitionPipeline.model_validate(
+        {
+            "SubModules": {
+                "Detection": {"model_name": "PP-ShiTuV2_det"},
+                "Recognition": {"model_name": "PP-ShiTuV2_rec"},
+            }
+        }
+    )
+    left_out = {"engine_config", "input", "Serving"}
+    assert set(config.model_dump(by_alias=True)) - left_out <= set(_written("PP-ShiTuV2"))
+
+
+def test_a_pipeline_file_of_paddlex_loads_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "PP-ShiTuV2.yaml"
+    file.write_text(
+        "pipeline_name: PP-ShiTuV2\n\nindex: None\n\ndet_threshold: 0.5\nrec_threshold: 0.5\nrec_topk: 5\n"
+        "SubModules:\n"
+        "  Detection:\n    module_name: text_detection\n    model_name: PP-ShiTuV2_det\n    model_dir: null\n"
+        "    batch_size: 1\n"
+        "  Recognition:\n    module_name: text_recognition\n    model_name: PP-ShiTuV2_rec\n    model_dir: null\n"
+        "    batch_size: 1\n"
+    )
+    config = load_pipeline_config(file)
+    assert isinstance(config, RecognitionPipeline)
+    assert (config.index, config.modules.recognition.module_name) == (None, "text_recognition")
+
+
+def test_recognition_without_a_detector_and_with_a_calibrated_threshold() -> None:
+    modules = {"Recognition": {"model_dir": "m"}}
+    config = pipeline_config({"pipeline_name": "PP-ShiTuV2", "rec_threshold": "calibrated", "SubModules": modules})
+    assert isinstance(config, RecognitionPipeline)
+    assert (config.rec_threshold, config.modules.detection) == ("calibrated", None)
+
+
+def _written(name: str) -> dict[str, object]:
+    value = yaml12.load(find_pipeline_config(name).read_text(), name).value
+    assert isinstance(value, dict)
+    return value
 
 
 @pytest.mark.parametrize(
@@ -162,7 +213,7 @@ def test_a_file_wins_over_a_packaged_one_and_its_suffix_may_be_left_out(
 
 
 def test_a_folder_is_not_a_configuration(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is a folder. Expected a configuration file, or one of: PP-YOLOE"):
+    with pytest.raises(ConfigError, match="is a folder. Expected a configuration file, or one of: PP-"):
         find_module_config(tmp_path)
 
 
@@ -177,4 +228,5 @@ def test_loading_says_nothing_about_good_files(caplog: pytest.LogCaptureFixture)
     with caplog.at_level(logging.INFO):
         load_module_config(SOD_S)
         load_pipeline_config("small_object_detection")
+        load_pipeline_config("PP-ShiTuV2")
     assert caplog.messages == []

@@ -141,7 +141,24 @@ PIPELINES = [
     ),
     (
         {"Global": {"pipeline_name": "OCR"}, "Pipeline": {}},
-        "config: Global.pipeline_name: unknown 'OCR'. Known: small_object_detection.",
+        "config: Global.pipeline_name: unknown 'OCR'. Known: PP-ShiTuV2, small_object_detection.",
+    ),
+    (
+        {"pipeline_name": "PP-ShiTuV2", "rec_threshold": "high", "SubModules": {"Recognition": {}}},
+        "config: rec_threshold: expected a number, or calibrated, came 'high'.",
+    ),
+    (
+        {"pipeline_name": "PP-ShiTuV2", "SubModules": {"Detection": {"model_nam": "x"}, "Recognition": {}}},
+        "config: SubModules.Detection.model_nam is not a known key. Did you mean 'SubModules.Detection.model_name'?",
+    ),
+    (
+        {"pipeline_name": "PP-ShiTuV2", "SubModules": {"Detection": {}}},
+        "config: SubModules.Recognition is missing. Expected a section with the keys use_hpip, hpi_config, engine, "
+        "engine_config, module_name, model_name, model_dir, batch_size.",
+    ),
+    (
+        {"Pipeline": {"rec_model": "x", "rec_modell": "y"}},
+        "config: Pipeline.rec_modell is not a known key. Did you mean 'rec_model'?",
     ),
     ({"Train": {}}, "config is a module configuration (it has Train): use it as -c config"),
 ]

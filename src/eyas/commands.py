@@ -17,8 +17,9 @@ from eyas.terminal import Format, failures_to, say, show
 
 if TYPE_CHECKING:
     from eyas.pipelines.predictor import Predictor
+    from eyas.pipelines.shitu import ShiTuPipeline
     from eyas.saving import Labels, Result
-    from eyas.schema import ModuleConfig, SmallObjectPipeline
+    from eyas.schema import ModuleConfig, PipelineFile
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +125,7 @@ def show_outcome(mode: str, outcome: Any, settings: "ModuleConfig", form: Format
 def predict_inputs(asked: Asked) -> None:
     """Predict through a pipeline, or with a model of any task, and show, and where asked save, every result."""
     from eyas.config import load_pipeline_config, parse_value
+    from eyas.pipelines.predictor import Predictor
 
     file = load_pipeline_config(asked.pipeline or DEFAULT_PIPELINE)
     predictor = _open_predictor(asked, file)
@@ -131,13 +133,14 @@ def predict_inputs(asked: Asked) -> None:
     if inputs is None:
         raise ConfigError("no input given. Name a picture, a folder, a PDF file or a URL.")
     threshold = None if asked.threshold is None else parse_value(asked.threshold)
-    results = predictor.predict(inputs, threshold=threshold)
+    named = "threshold" if isinstance(predictor, Predictor) else "det_threshold"
+    results = predictor.predict(inputs, **{named: threshold})
     show(results if asked.save_path is None else _saved(results, asked.save_path, asked.labels), asked.form)
     if asked.save_path is None:
         log.info("nothing is saved without --save_path")
 
 
-def _open_predictor(asked: Asked, file: "SmallObjectPipeline") -> "Predictor[Any]":
+def _open_predictor(asked: Asked, file: "PipelineFile") -> "Predictor[Any] | ShiTuPipeline":
     """The pipeline of `file`; a model that is named without a pipeline is opened by itself."""
     from eyas.config import parse_value
     from eyas.pipelines import create_model, create_pipeline

@@ -13,7 +13,7 @@ from eyas.errors import ConfigError, did_you_mean
 
 log = logging.getLogger(__name__)
 
-KEYS = {"hpip_config": "hpi_config", "enable_hpi": "use_hpip"}
+KEYS = {"hpip_config": "hpi_config", "enable_hpi": "use_hpip", "index_dir": "index"}
 """Old key of a configuration file, at any depth -> today's."""
 
 PADDLE_ONLY_KEYS = frozenset(
@@ -39,6 +39,7 @@ KEYWORDS = {
     "enable_hpi": "use_hpip",
     "hpip_config": "hpi_config",
     "x": "input",
+    "index_dir": "index",
 }
 """Old keyword argument of create_pipeline, create_model and predict -> today's."""
 
@@ -60,8 +61,17 @@ IGNORED_FLAGS = {
 PLUGINS = {"PaddleDetection": "train", "PaddleX": "train", "paddle2onnx": "train", "hpi-cpu": "onnxruntime"}
 """What `--install` was given for PaddleX -> the extra of eyas that brings it."""
 
-PIPELINE_MODULES = {"small_object_detection": ("SmallObjectDetection", "small_object_detection")}
-"""Pipeline -> the sub-module and module_name that `Pipeline.model` of an old pipeline file belongs to."""
+PIPELINE_MODULES = {
+    "small_object_detection": ("SmallObjectDetection", "small_object_detection"),
+    "PP-ShiTuV2": ("Recognition", "image_feature"),
+}
+"""Pipeline -> the sub-module, and its module_name, that a single model given for the pipeline belongs to."""
+
+OLD_PIPELINE_KEYS = {
+    "small_object_detection": {"": ("SmallObjectDetection", "small_object_detection")},
+    "PP-ShiTuV2": {"det_": ("Detection", "mainbody_detection"), "rec_": ("Recognition", "image_feature")},
+}
+"""Pipeline -> what stands before `model` and `batch_size` in its old file -> the sub-module these belong to."""
 
 
 def rename_keys(tree: Mapping[Any, Any], source: str) -> dict[Any, Any]:
@@ -85,30 +95,27 @@ def upgrade_module_tree(tree: Mapping[Any, Any], source: str) -> dict[Any, Any]:
 def upgrade_pipeline_tree(tree: Mapping[Any, Any], source: str) -> dict[Any, Any]:
     """A pipeline file in today's spelling; a tree with `Pipeline:` (and `Global:`) becomes one with `SubModules:`.
 
-    `Pipeline.model` may be a name or a directory, as it was there. Raises ConfigError for an old tree of an unknown
-    pipeline or with a key that is not known.
+    A model may be a name or a directory, as it was there. Without `Global.pipeline_name` the keys say which pipeline it
+    is. Raises ConfigError for an old tree of an unknown pipeline or with a key that is not known.
     """
     new = _without_paddle_keys(rename_keys(tree, source), source)
     if "Pipeline" not in new:
         return new
-    old_global = _section(new, "Global", {"pipeline_name", "input"}, source)
-    old = _section(new, "Pipeline", {"model", "batch_size", "device", "use_hpip", "hpi_config"}, source)
     unknown = set(new) - {"Global", "Pipeline"}
     if unknown:
         raise ConfigError(f"{source}: {min(map(str, unknown))} cannot stand beside Pipeline (an old pipeline file)")
-    name = old_global.get("pipeline_name", "small_object_detection")
-    if name not in PIPELINE_MODULES:
-        raise ConfigError(f"{source}: Global.pipeline_name: unknown {name!r}. {did_you_mean(name, PIPELINE_MODULES)}")
-    key, module_name = PIPELINE_MODULES[name]
-    module: dict[str, Any] = {"module_name": module_name}
-    model = old.get("model")
-    module["model_dir" if _is_directory_name(model) else "model_name"] = model
-    if "batch_size" in old:
-        module["batch_size"] = old["batch_size"]
-    upgraded: dict[Any, Any] = {"pipeline_name": name, "SubModules": {key: module}}
-    upgraded |= {k: old[k] for k in ("device", "use_hpip", "hpi_config") if k in old}
-    upgraded |= {k: old_global[k] for k in ("input",) if k in old_global}
-    return upgraded
+    old_global = _section(new, "Global", {"pipeline_name", "input"}, source)
+    name = old_global.get("pipeline_name") or _pipeline_of(new["Pipeline"])
+    if name not in OLD_PIPELINE_KEYS:
+        raise ConfigError(f"{source}: Global.pipeline_name: unknown {name!r}. {did_you_mean(name, OLD_PIPELINE_KEYS)}")
+    parts = OLD_PIPELINE_KEYS[name]
+    kept = {"device", "use_hpip", "hpi_config"} | ({"index"} if name == "PP-ShiTuV2" else set())
+    old = _section(new, "Pipeline", kept | {f"{part}{key}" for part in parts for key in _OLD_MODULE_KEYS}, source)
+    upgraded: dict[Any, Any] = {"pipeline_name": name, "SubModules": {}}
+    for part, (key, module_name) in parts.items():
+        upgraded["SubModules"][key] = _old_module(old, part) | {"module_name": module_name}
+    upgraded |= {key: old[key] for key in sorted(kept) if key in old}
+    return upgraded | {key: old_global[key] for key in ("input",) if key in old_global}
 
 
 def rename_keywords(function: str, given: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,6 +177,24 @@ def is_paddle_file(path: PurePath) -> bool:
 
 PADDLE_SUFFIXES = (".pdparams", ".pdopt", ".pdema", ".pdstates", ".pdiparams", ".pdmodel")
 PADDLE_NAMES = ("inference.yml", "inference.json")
+
+
+_OLD_MODULE_KEYS = ("model", "batch_size")
+
+
+def _pipeline_of(section: object) -> str:
+    """The pipeline that an old file without a name describes."""
+    recognition = isinstance(section, Mapping) and ("rec_model" in section or "det_model" in section)
+    return "PP-ShiTuV2" if recognition else "small_object_detection"
+
+
+def _old_module(old: Mapping[Any, Any], part: str) -> dict[str, Any]:
+    """The model and the batch size of one sub-module, from the keys of an old file that begin with `part`."""
+    model = old.get(f"{part}model")
+    module = {"model_dir" if _is_directory_name(model) else "model_name": model}
+    if f"{part}batch_size" in old:
+        module["batch_size"] = old[f"{part}batch_size"]
+    return module
 
 
 def _is_directory_name(model: object) -> bool:

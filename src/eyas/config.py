@@ -15,7 +15,7 @@ from eyas import compat, yaml12
 from eyas.errors import ConfigError, did_you_mean
 from eyas.problems import explain, sections_of, short
 from eyas.saving import write_text
-from eyas.schema import PIPELINE_SECTIONS, ModuleConfig, Section, SmallObjectPipeline
+from eyas.schema import PIPELINE_SECTIONS, ModuleConfig, PipelineFile, Section
 
 log = logging.getLogger(__name__)
 
@@ -62,12 +62,12 @@ def load_module_config(config: str | Path, overrides: Sequence[str] = ()) -> Mod
     return _check(tree, ModuleConfig)
 
 
-def load_pipeline_config(pipeline: str | Path) -> SmallObjectPipeline:
+def load_pipeline_config(pipeline: str | Path) -> PipelineFile:
     """The checked pipeline file of that name or path. Raises ConfigError with one line for each problem."""
     return _pipeline(_read(find_pipeline_config(pipeline)))
 
 
-def pipeline_config(data: Mapping[Any, Any]) -> SmallObjectPipeline:
+def pipeline_config(data: Mapping[Any, Any]) -> PipelineFile:
     """The checked sections of a pipeline configuration given as a dict. Raises ConfigError."""
     return _pipeline(Tree("config", _literals(dict(data))))
 
@@ -177,7 +177,7 @@ def _override(tree: Tree, text: str) -> None:
     tree.overrides[path] = text
 
 
-def _pipeline(tree: Tree) -> SmallObjectPipeline:
+def _pipeline(tree: Tree) -> PipelineFile:
     for key in ("Train", "Evaluate", "Predict"):
         if key in tree.data:
             raise ConfigError(f"{tree.source} is a module configuration (it has {key}): use it as -c {tree.source}")

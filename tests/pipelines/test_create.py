@@ -121,7 +121,12 @@ def test_wrong_arguments(bundle: Path, arguments: dict[str, Any], error: type[Ex
 
 
 def test_pipelines_that_are_not_there() -> None:
-    with pytest.raises(ConfigError, match="create_pipeline: no pipeline given. Known: small_object_detection."):
+    with pytest.raises(ConfigError, match="create_pipeline: no pipeline given. Known: small_object_detection, PP-Shi"):
         create_pipeline()
-    with pytest.raises(ConfigError, match="There is no pipeline 'PP-ShiTuV2'"):
-        create_pipeline("PP-ShiTuV2")
+    with pytest.raises(ConfigError, match="There is no pipeline 'PP-ShiTuV1'.* Did you mean 'PP-ShiTuV2'"):
+        create_pipeline("PP-ShiTuV1")
+
+
+def test_a_pipeline_that_looks_nothing_up_takes_no_index(bundle: Path) -> None:
+    with pytest.raises(ConfigError, match="index: small_object_detection looks nothing up, got './g'. PP-ShiTuV2 is"):
+        create_pipeline(config=settings(bundle), index_dir="./g")

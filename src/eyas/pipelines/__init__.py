@@ -4,22 +4,33 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eyas import compat
-from eyas.bundle import Bundle, Manifest, need_task
+from eyas.bundle import Bundle, EmbeddingManifest, Manifest
 from eyas.config import load_pipeline_config, pipeline_config, section_from
-from eyas.convert import resolve_model
 from eyas.errors import ConfigError, ModelError
+from eyas.pipelines.opening import Opening, with_runtime
 from eyas.pipelines.predictor import Predictor
 from eyas.results import Detections
-from eyas.schema import PIPELINE_SECTIONS, DetectionModule, EngineConfig, HpiConfig, Runtime, SmallObjectPipeline
-from eyas.store import STORE
+from eyas.schema import (
+    PIPELINE_SECTIONS,
+    DetectionModule,
+    EngineConfig,
+    HpiConfig,
+    PipelineFile,
+    RecognitionPipeline,
+    SmallObjectPipeline,
+)
+
+if TYPE_CHECKING:
+    from eyas.pipelines.galleries import AnyIndex
+    from eyas.pipelines.shitu import ShiTuPipeline
 
 log = logging.getLogger(__name__)
 
 
-def create_pipeline(
+def create_pipeline(  # noqa: PLR0913 - PaddleX's signature
     pipeline: str | Path | None = None,
     config: Mapping[str, Any] | None = None,
     device: str | None = None,
@@ -27,23 +38,33 @@ def create_pipeline(
     hpi_config: Mapping[str, Any] | HpiConfig | None = None,
     engine: str | None = None,
     engine_config: Mapping[str, Any] | EngineConfig | None = None,
+    index: "AnyIndex | None" = None,
     **old: Any,
-) -> Predictor[Detections]:
+) -> "Predictor[Detections] | ShiTuPipeline":
     """The pipeline of that name, file or `config` (a pipeline file as a dict; it wins over `pipeline`).
 
-    `device` None is what the file says, else a usable GPU, else the CPU. The other arguments win over the top level of
-    the file, and its sub-modules over both. `old` takes PaddleX's names of them.
-    Raises ConfigError, ModelError or BackendError.
+    `device` None is what the file says, else a usable GPU, else the CPU. `index` is what PP-ShiTuV2 looks things up in
+    where `predict` names nothing else: the folder of a gallery or of an index of PaddleX, an `IndexData` or a
+    `Gallery`. The other arguments win over the top level of the file, and its sub-modules over both. `old` takes
+    PaddleX's names of them. Raises ConfigError, ModelError, GalleryError or BackendError.
     """
     given = compat.rename_keywords(
         "create_pipeline",
         old,
-        {"pipeline": pipeline, "device": device, "use_hpip": use_hpip, "hpi_config": hpi_config, "engine": engine},
+        {
+            "pipeline": pipeline,
+            "device": device,
+            "use_hpip": use_hpip,
+            "hpi_config": hpi_config,
+            "engine": engine,
+            "index": index,
+        },
     )
     settings = _pipeline_settings(given.pop("pipeline"), config)
+    index = given.pop("index")
     changes = {key: value for key, value in (given | {"engine_config": engine_config}).items() if value is not None}
     tree = settings.model_dump(by_alias=True) | changes
-    return PIPELINES[settings.pipeline_name](section_from(tree, type(settings), "create_pipeline"))
+    return PIPELINES[settings.pipeline_name](section_from(tree, type(settings), "create_pipeline"), index)
 
 
 def create_model(  # noqa: PLR0913 - PaddleX's signature
@@ -81,7 +102,7 @@ def create_model(  # noqa: PLR0913 - PaddleX's signature
     return _open_model(section_from(module, DetectionModule, "create_model"), device)
 
 
-def _pipeline_settings(pipeline: str | Path | None, config: Mapping[str, Any] | None) -> SmallObjectPipeline:
+def _pipeline_settings(pipeline: str | Path | None, config: Mapping[str, Any] | None) -> PipelineFile:
     if config is None:
         if pipeline is None:
             raise ConfigError(f"create_pipeline: no pipeline given. Known: {', '.join(PIPELINE_SECTIONS)}.")
@@ -92,55 +113,60 @@ def _pipeline_settings(pipeline: str | Path | None, config: Mapping[str, Any] | 
     return settings
 
 
-def _small_object_detection(settings: SmallObjectPipeline) -> Predictor[Detections]:
-    module = settings.modules.detection
-    runtime = {key: getattr(module, key) for key in Runtime.model_fields}
-    top = {key: getattr(settings, key) for key, value in runtime.items() if value is None}
-    return _open_model(module.model_copy(update=top), settings.device, Manifest)
+def _small_object_detection(settings: SmallObjectPipeline, index: object) -> Predictor[Detections]:
+    if index is not None:
+        raise ConfigError(
+            f"create_pipeline: index: small_object_detection looks nothing up, got {index!r:.80}. "
+            "PP-ShiTuV2 is the pipeline that does."
+        )
+    return _open_model(with_runtime(settings.modules.detection, settings), settings.device, Manifest)
+
+
+def _recognition(settings: RecognitionPipeline, index: "AnyIndex | None") -> "ShiTuPipeline":
+    from eyas.pipelines.shitu import ShiTuPipeline
+
+    body, features = settings.modules.detection, settings.modules.recognition
+    detector = None
+    if body is not None:
+        detector = Opening.of(with_runtime(body, settings).or_default(), Manifest)
+    embedder = Opening.of(with_runtime(features, settings).or_default(), EmbeddingManifest)
+    return ShiTuPipeline.open(detector, embedder, settings, settings.index if index is None else index)
 
 
 def _open_model(module: DetectionModule, device: str | None, kind: type[Manifest] | None = None) -> Predictor[Any]:
     """The predictor of the model that `module` names; one of that kind, where `kind` is given."""
-    bundle = Bundle.open(resolve_model(module.model_name, module.model_dir))
-    manifest, threshold = bundle.manifest, module.threshold
-    if kind is not None:
-        need_task(manifest, kind)
-    _check_bundle(bundle, module)
+    opening = Opening.of(module, kind)
+    bundle, threshold = opening.bundle, module.threshold
+    manifest = bundle.manifest
+    _check_size(bundle, module.img_size)
     # One number is the default of every class, also of those that a later mapping leaves out.
     if isinstance(threshold, float) and isinstance(manifest, Manifest):
         bundle, threshold = replace(bundle, manifest=replace(manifest, threshold=threshold)), None
-    hpi = module.hpi_config if module.use_hpip else None
-    threads = module.engine_config.cpu_threads if module.engine_config else None
-    if threads is None and hpi is not None and hpi.backend_config is not None:
-        threads = hpi.backend_config.cpu_num_threads
     return Predictor.open(
         bundle,
         device=device,
-        engine=module.engine or (hpi.backend if hpi else None),
-        threads=threads,
+        engine=opening.engine,
+        threads=opening.threads,
         batch_size=module.batch_size,
         threshold=threshold,
     )
 
 
-def _check_bundle(bundle: Bundle, module: DetectionModule) -> None:
-    """Raise ModelError where the bundle is not the model, or not of the input size, that was asked for."""
-    name, manifest = module.model_name, bundle.manifest
-    built_in = name in STORE and STORE[name].built_in
-    if module.model_dir is not None and name is not None and not built_in and name != manifest.model:
-        raise ModelError(f"{module.model_dir} holds the model {manifest.model}, and {name} was asked for.")
-    if module.img_size is not None:
-        size = module.img_size
-        width, height = (size, size) if isinstance(size, int) else size
-        if (height, width) != manifest.preprocess.size_hw:
-            own = manifest.preprocess.size_hw
-            raise ModelError(
-                f"img_size: {width}x{height} was asked for, and the model in {bundle.path} takes {own[1]}x{own[0]}. "
-                "Train with Train.input_size to change it."
-            )
+def _check_size(bundle: Bundle, size: int | tuple[int, int] | None) -> None:
+    """Raise ModelError where the bundle is not of the input size (a side, or width and height) that was asked for."""
+    if size is None:
+        return
+    width, height = (size, size) if isinstance(size, int) else size
+    own = bundle.manifest.preprocess.size_hw
+    if (height, width) != own:
+        raise ModelError(
+            f"img_size: {width}x{height} was asked for, and the model in {bundle.path} takes {own[1]}x{own[0]}. "
+            "Train with Train.input_size to change it."
+        )
 
 
-PIPELINES: dict[str, Callable[[SmallObjectPipeline], Predictor[Detections]]] = {
-    "small_object_detection": _small_object_detection
+PIPELINES: dict[str, Callable[[Any, Any], "Predictor[Detections] | ShiTuPipeline"]] = {
+    "small_object_detection": _small_object_detection,
+    "PP-ShiTuV2": _recognition,
 }
-"""Pipeline name -> what builds it from its checked file."""
+"""Pipeline name -> what builds it from its checked file and the index that was given."""
