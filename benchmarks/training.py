@@ -22,7 +22,7 @@ from eyas.config import load_module_config
 from eyas.data import load_dataset
 from eyas.data.synthetic import write_dataset
 from eyas.models import build
-from eyas.train.detection import make_manifest
+from eyas.train.detection import DetectionTask
 from eyas.train.ranks import open_ranks
 from eyas.train.trainer import Trainer
 
@@ -85,8 +85,8 @@ def measure(name: str, amp: str, data: Path, steps: int) -> dict[str, object]:
         torch.manual_seed(0)
         scenes = load_dataset(data, "train")
         model = build(name, len(scenes.classes))
-        manifest = make_manifest(name, model, scenes, config.train, {})
-        trainer = Trainer(config, model, manifest, scenes, scenes, ranks)
+        task = DetectionTask(config.train, scenes, scenes)
+        trainer = Trainer(config, task, model, task.manifest(name, model, {}), ranks)
         clock = Clock(steps + WARM_UP)
         clock.watch(trainer.parts.net, trainer.parts.optimizer)
         with suppress(Enough):

@@ -27,6 +27,8 @@ Fraction = Annotated[float, Field(ge=0, le=1), Expect("a number from 0 to 1")]
 Side = Annotated[int, Field(ge=32, multiple_of=32)]
 Size = Annotated[tuple[Side, Side], Strict(False), Expect("[height, width], two multiples of 32")]
 Sides = Annotated[tuple[Side, ...], Strict(False), Field(min_length=1), Expect("a list of multiples of 32")]
+Share = Annotated[float, Field(gt=0, le=1)]
+Shares = Annotated[tuple[Share, Share], Strict(False), Expect("[lowest, highest], two numbers above 0 and up to 1")]
 Range = Annotated[tuple[Positive, Positive], Strict(False), Expect("[lowest, highest], two numbers above 0")]
 SizeEdges = Annotated[
     tuple[NotNegative, ...],
@@ -103,7 +105,7 @@ class Schedule(Section):
 
 
 class Augment(Section):
-    """Changes to training images; the numbers without a unit are probabilities for one image."""
+    """Changes to the training images of a detector; the numbers without a unit are probabilities for one image."""
 
     flip: Fraction = 0.5  # left-right
     colour: NotNegative = 0.5  # strength of gain, offset, gamma, saturation, blur and noise; 0: none
@@ -119,6 +121,27 @@ class Augment(Section):
     close_epochs: Natural = 0  # last epochs with whole images at the full input size
 
 
+class Features(Section):
+    """How a feature network learns. For a detector these keys must stay as they are."""
+
+    samples_per_label: Count | None = None  # pictures of each label that a batch holds; None: pictures are shuffled
+    label_smoothing: Annotated[float, Field(ge=0, lt=1), Expect("a number from 0 to below 1")] = 0.0
+    triplet: bool = False  # the triplet loss beside the cross entropy
+
+
+class Pictures(Section):
+    """Changes to the labelled pictures of a feature network. For a detector these keys must stay as they are."""
+
+    flip: Fraction = 0.5  # probability: left-right
+    area: Shares = (1.0, 1.0)  # lowest and highest share of the picture that is shown
+    ratio: Range = (0.75, 1.3333)  # lowest and highest width : height of what is shown, where it is not the whole
+    shift: Natural = 0  # px of the input, farthest either way, left-right and up-down
+    rotate: NotNegative = 0.0  # degrees, farthest either way
+    rotate_chance: Fraction = 1.0  # probability of a rotation
+    colour: NotNegative = 0.0  # strength of gain, offset, gamma, saturation, blur and noise; 0: none
+    erase: Fraction = 0.0  # probability: a rectangle of 2 to 25 % of the view is painted over
+
+
 class Train(Section):
     """Training."""
 
@@ -128,6 +151,7 @@ class Train(Section):
     learning_rate: Positive = 0.01
     pretrain_weight_path: str | None = None
     warmup_steps: Natural = 100
+    warmup_epochs: NotNegative = 0.0  # the warm-up lasts this long or Train.warmup_steps, whichever is longer
     resume_path: str | None = None  # a checkpoint file or an output folder
     log_interval: Count = 10  # steps
     eval_interval: Count = 1  # epochs
@@ -137,14 +161,17 @@ class Train(Section):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     augment: Augment = Augment()
-    ema_decay: Annotated[float, Field(ge=0, lt=1), Expect("a number from 0 to below 1")] = 0.9998
+    features: Features = Features()
+    pictures: Pictures = Pictures()
+    ema_decay: Annotated[float, Field(ge=0, lt=1), Expect("a number from 0 to below 1")] = 0.9998  # 0: no average
+    ema_cycle: Count | None = None  # epochs after which the average of the weights starts anew
     input_size: Size = (640, 640)  # of the network that is exported, and of validation
     keep_ratio: bool = False  # letterbox; False: stretch, as the published models do
     multi_scale: Sides | None = None  # sides of square inputs to train at, one drawn for each batch
     channels_last: bool = True  # about 30 % faster convolutions on CPUs
     workers: Natural = 2  # loader processes; 0: load in the training process
-    early_stop: Count | None = None  # evaluations without a better AP before training stops
-    eval_limit: Count | None = None  # images of the validation part to evaluate while training
+    early_stop: Count | None = None  # evaluations without a better score before training stops
+    eval_limit: Count | None = None  # images of the validation part, or queries, to evaluate while training
     tensorboard: bool = False
     lr_batch_size: Count | None = None  # images a step that learning_rate is meant for; scaled to the real number
 

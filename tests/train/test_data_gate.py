@@ -9,7 +9,7 @@ import pytest
 from eyas.config import load_module_config
 from eyas.data.synthetic import write_dataset
 from eyas.errors import DatasetError
-from eyas.train.run import _load_data
+from eyas.train.datasets import load_boxes
 
 MODEL = "PP-YOLOE_plus_SOD-XS-P2"
 
@@ -29,7 +29,7 @@ def faulty(tmp_path: Path) -> Path:
 
 def test_a_faulty_dataset_is_refused(faulty: Path) -> None:
     with pytest.raises(DatasetError, match=r"have 2 faults:\n(.|\n)*eyas check_dataset` lists all of them"):
-        _load_data(load_module_config(MODEL, [f"Global.dataset_dir={faulty}"]))
+        load_boxes(load_module_config(MODEL, [f"Global.dataset_dir={faulty}"]))
 
 
 def test_what_is_left_out_is_said(faulty: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -40,7 +40,7 @@ def test_what_is_left_out_is_said(faulty: Path, caplog: pytest.LogCaptureFixture
     file.write_text(json.dumps(content))
     config = load_module_config(MODEL, [f"Global.dataset_dir={faulty}", "CheckDataset.allow_faulty=True"])
     with caplog.at_level(logging.WARNING, logger="eyas"):
-        train, val = _load_data(config)
+        train, val = load_boxes(config)
     assert (len(train), len(val)) == (4, 2)
     boxes = [box for record in content["annotations"][:-1] for box in [record["image_id"]]]
     kept = {sample.image_id for sample in train.samples}
@@ -54,4 +54,4 @@ def test_nothing_usable(faulty: Path) -> None:
         image.unlink()
     config = load_module_config(MODEL, [f"Global.dataset_dir={faulty}", "CheckDataset.allow_faulty=True"])
     with pytest.raises(DatasetError, match="none of the 6 images of train can be used"):
-        _load_data(config)
+        load_boxes(config)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,9 +16,10 @@ from eyas.config import load_module_config
 from eyas.data.synthetic import write_dataset
 from eyas.errors import ConfigError, ModelError
 from eyas.models.files import read_tensors
-from eyas.train import trainer
 from eyas.train.checkpoint import CHECKPOINT
+from eyas.train.detection import DetectionTask, spread
 from eyas.train.run import run
+from eyas.train.task import Validation
 
 MODEL = "PP-YOLOE_plus_SOD-XS-P2"
 SMALL = (
@@ -141,11 +141,11 @@ def test_early_stopping(scenes: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     """The AP never gets better than after the second epoch: two more evaluations, then the run ends."""
     scores = iter([0.1, 0.2, 0.2, 0.15, 0.3])
 
-    def scripted(*_: object) -> SimpleNamespace:
+    def scripted(*_: object) -> Validation:
         score = next(scores)
-        return SimpleNamespace(AP=score, to_dict=lambda: {"AP": score, "AP50": score})
+        return Validation(score, {"AP": score}, {"AP": score, "AP50": score})
 
-    monkeypatch.setattr(trainer, "validate", scripted)
+    monkeypatch.setattr(DetectionTask, "validate", scripted)
     train(scenes, tmp_path, "Train.epochs_iters=9", "Train.early_stop=2", "Train.eval_interval=1")
     epochs = [json.loads(line)["epoch"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert max(epochs) == 4
@@ -184,8 +184,6 @@ def test_a_finished_run_resumed_elsewhere_brings_its_best_weights(scenes: Path, 
 
 def test_a_limited_validation_spreads_over_the_data(scenes: Path) -> None:
     from eyas.data import load_dataset
-    from eyas.train.trainer import _spread
-
     data = load_dataset(scenes, "val")
-    assert [s.image_id for s in _spread(data, 2).samples] == [data.samples[0].image_id, data.samples[2].image_id]
-    assert _spread(data, None) is data and _spread(data, 99) is data
+    assert [s.image_id for s in spread(data, 2).samples] == [data.samples[0].image_id, data.samples[2].image_id]
+    assert spread(data, None) is data and spread(data, 99) is data

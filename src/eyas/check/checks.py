@@ -96,20 +96,20 @@ def check_recognition(root: Path, decode: bool = True, progress: Progress = no_p
     return CheckResult(layout, parts, faults, statistics)
 
 
-def quick_errors(splits: Mapping[str, Dataset]) -> list[Fault]:
+def quick_errors(splits: Mapping[str, Dataset | LabelledImages]) -> list[Fault]:
     """The errors that training would stumble over, from the headers of the images alone; [] where there are none.
 
     Images that are missing, empty, unreadable or of another size than annotated, or that a split names twice.
     """
     faults = FaultList()
-    for name, dataset in splits.items():
-        images = ImageList.of_dataset(name, dataset)
+    for name, split in splits.items():
+        images = ImageList.of_dataset(name, split) if isinstance(split, Dataset) else ImageList.of_labelled(name, split)
         check_listed_once(images, faults)
         check_headers(images, faults)
     return [fault for fault in faults.kept if fault.severity == "error"]
 
 
-def require_usable(splits: Mapping[str, Dataset]) -> None:
+def require_usable(splits: Mapping[str, Dataset | LabelledImages]) -> None:
     """Raises DatasetError where `quick_errors` finds any: their number, the first of them, and what to do."""
     errors = quick_errors(splits)
     if errors:

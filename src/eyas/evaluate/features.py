@@ -1,7 +1,9 @@
 """Measures a feature model on pictures with labels, through the same `Embedder` that predicts."""
 
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from eyas.vision.image import read_image
 log = logging.getLogger(__name__)
 
 SHOWN = 24
+_READERS = min(os.cpu_count() or 1, 8)
 PARTS = (("gallery", "query"), ("train", "query"), ("train", "val"), ("train", "test"))
 """(what is searched in, what is searched for): the first pair that a dataset has."""
 
@@ -55,13 +58,46 @@ def evaluate_embedder(embedder: Embedder, root: str | Path, batch_size: int = 1)
     A picture that is in both is not compared with itself. Raises DatasetError where there are no such parts or files
     are missing, InputError where a picture cannot be read.
     """
-    gallery, queries = _parts(root)
-    held, asked = (_features(embedder, part, batch_size) for part in (gallery, queries))
-    places = {path: row for row, path in enumerate(gallery.paths)}
-    same = np.array([places.get(path, -1) for path in queries.paths], np.int64)
+    gallery, queries = query_parts(root)
+    asked, held, same = _compared(embedder, gallery, queries, batch_size)
     arguments = (asked, queries.names, held, gallery.names, same)
     mistakes = _mistakes(asked, queries, held, gallery, same)
     return FeatureEvaluation(retrieval_metrics(*arguments), open_set(*arguments), mistakes)
+
+
+def retrieval_of(
+    embedder: Embedder, gallery: LabelledImages, queries: LabelledImages, batch_size: int = 1
+) -> RetrievalMetrics:
+    """`RetrievalMetrics` alone, of parts that are read already. Raises InputError where a picture cannot be read."""
+    asked, held, same = _compared(embedder, gallery, queries, batch_size)
+    return retrieval_metrics(asked, queries.names, held, gallery.names, same)
+
+
+def query_parts(root: str | Path) -> tuple[LabelledImages, LabelledImages]:
+    """(gallery, queries) of the dataset in `root`: see `PARTS`. Raises DatasetError, also where files are missing."""
+    gallery, queries = chosen_parts(read_labelled(root), root)
+    for part in (gallery, queries):
+        check_files(part.paths, part.source)
+    return gallery, queries
+
+
+def chosen_parts(parts: Mapping[str, LabelledImages], root: str | Path) -> tuple[LabelledImages, LabelledImages]:
+    """(gallery, queries): the first pair of `PARTS` that is there. Raises DatasetError where there is none."""
+    for gallery, query in PARTS:
+        if gallery in parts and query in parts:
+            log.info("%s: searching for the pictures of %s among those of %s", root, query, gallery)
+            return parts[gallery], parts[query]
+    wanted = ", ".join(f"{gallery} and {query}" for gallery, query in PARTS)
+    raise DatasetError(f"{root} has the parts {', '.join(parts) or 'none'}. Expected one of these pairs: {wanted}")
+
+
+def _compared(
+    embedder: Embedder, gallery: LabelledImages, queries: LabelledImages, batch_size: int
+) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """Features of the queries and of the gallery, and the row in the gallery that is the query itself, else -1."""
+    held, asked = (_features(embedder, part, batch_size) for part in (gallery, queries))
+    places = {path: row for row, path in enumerate(gallery.paths)}
+    return asked, held, np.array([places.get(path, -1) for path in queries.paths], np.int64)
 
 
 def _mistakes(
@@ -79,24 +115,14 @@ def _mistakes(
     return tuple(sorted(found, key=lambda one: -one.similarity)[:SHOWN])
 
 
-def _parts(root: str | Path) -> tuple[LabelledImages, LabelledImages]:
-    parts = read_labelled(root)
-    for gallery, query in PARTS:
-        if gallery in parts and query in parts:
-            log.info("%s: searching for the pictures of %s among those of %s", root, query, gallery)
-            for name in (gallery, query):
-                check_files(parts[name].paths, parts[name].source)
-            return parts[gallery], parts[query]
-    wanted = ", ".join(f"{gallery} and {query}" for gallery, query in PARTS)
-    raise DatasetError(f"{root} has the parts {', '.join(parts) or 'none'}. Expected one of these pairs: {wanted}")
-
-
 def _features(embedder: Embedder, part: LabelledImages, batch_size: int) -> Floats:
     """float32 [N, D] in the order of the images."""
     found: list[Floats] = [np.zeros((0, embedder.manifest.width), np.float32)]
     paths: Sequence[Path] = part.paths
-    for start in range(0, len(paths), batch_size):
-        found.append(embedder.embed_batch([read_image(path) for path in paths[start : start + batch_size]]))
-        if start % (100 * batch_size) == 0:
-            log.info("%d of %d pictures of %s", start, len(paths), part.source.name)
+    with ThreadPoolExecutor(_READERS) as readers:
+        for start in range(0, len(paths), batch_size):
+            batch = readers.map(lambda path: embedder.prepare(read_image(path)), paths[start : start + batch_size])
+            found.append(embedder.embed_prepared(list(batch)))
+            if start and start % (100 * batch_size) == 0:
+                log.info("%d of %d pictures of %s", start, len(paths), part.source.name)
     return np.concatenate(found)

@@ -29,7 +29,6 @@ from eyas.report.evaluation import write_evaluation_report
 from eyas.report.recognition import write_recognition_report
 from eyas.saving import write_text
 from eyas.schema import Evaluate, ModuleConfig
-from eyas.store import STORE
 
 log = logging.getLogger(__name__)
 
@@ -142,8 +141,10 @@ def _open_model(config: ModuleConfig, output: Path) -> tuple[AnyManifest, Backen
 
 def _class_names(config: ModuleConfig) -> tuple[str, ...] | None:
     """What a detector finds whose weights do not say it: the classes of the data. None for a feature model."""
-    entry = STORE.get(config.global_.model)
-    if entry is not None and entry.task == "embedding":
+    from eyas.models import MODELS, is_feature_network
+
+    name = config.global_.model
+    if name in MODELS and is_feature_network(name):
         return None
     assert config.global_.dataset_dir is not None
     return load_dataset(config.global_.dataset_dir, "val").classes.names

@@ -19,6 +19,7 @@ MODELS: dict[str, PPYOLOEConfig | PicoDetConfig | LCNetConfig | ViTConfig] = {
     "PP-YOLOE_plus_SOD-XS-P2": PPYOLOEConfig(width=0.25, depth=0.33, encoder_layers=0, strides=(32, 16, 8, 4)),
     "PP-ShiTuV2_det": PicoDetConfig(),
     "PP-ShiTuV2_rec": LCNetConfig(),
+    "PP-ShiTuV2_rec-XS": LCNetConfig(scale=0.5, features=256, dropout=0.0),  # our own, for small data on a CPU
     "PP-ShiTuV2_rec_CLIP_vit_base": ViTConfig(patch=16, width=768, depth=12, heads=12, class_token=False),
     "PP-ShiTuV2_rec_CLIP_vit_large": ViTConfig(patch=14, width=1024, depth=24, heads=16, class_token=True),
 }
@@ -28,8 +29,13 @@ def build_detector(name: str, num_classes: int) -> DetectorNetwork:
     """`build` for a detector. Raises ConfigError for another network."""
     model = build(name, num_classes)
     if isinstance(model, FeatureNet):
-        raise ConfigError(f"Global.model: {name} is a feature network, and training of those is not there yet.")
+        raise ConfigError(f"Global.model: {name} is a feature network; expected a detector.")
     return model
+
+
+def is_feature_network(name: str) -> bool:
+    """Whether the network `name` gives features, not detections. Raises ConfigError for an unknown name."""
+    return isinstance(_config(name), LCNetConfig | ViTConfig)
 
 
 def build(name: str, num_classes: int, dropout: float = 0.1) -> Network:
@@ -37,9 +43,7 @@ def build(name: str, num_classes: int, dropout: float = 0.1) -> Network:
 
     Raises ConfigError for a name that is not in `MODELS`.
     """
-    if name not in MODELS:
-        raise ConfigError(f"Global.model: unknown model {name!r}. {did_you_mean(name, MODELS)}")
-    match config := MODELS[name]:
+    match config := _config(name):
         case PPYOLOEConfig():
             return PPYOLOE(config, num_classes, dropout)
         case PicoDetConfig():
@@ -48,3 +52,9 @@ def build(name: str, num_classes: int, dropout: float = 0.1) -> Network:
             return lcnet_features(config, num_classes)
         case ViTConfig():
             return vit_features(config, num_classes)
+
+
+def _config(name: str) -> PPYOLOEConfig | PicoDetConfig | LCNetConfig | ViTConfig:
+    if name not in MODELS:
+        raise ConfigError(f"Global.model: unknown model {name!r}. {did_you_mean(name, MODELS)}")
+    return MODELS[name]

@@ -88,13 +88,15 @@ class FeatureNet(nn.Module):
     """Images float32 [B,3,H,W], normalised -> features [B,D], not normalised: their direction is what counts.
 
     `forward` gives the features; `forward_train` the features and the class logits that the losses need.
+    `width` is D.
     """
 
     outputs = ("features",)
 
-    def __init__(self, backbone: nn.Module, neck: nn.Module, head: LinearHead | ArcMarginHead) -> None:
+    def __init__(self, backbone: nn.Module, neck: nn.Module, head: LinearHead | ArcMarginHead, width: int) -> None:
         super().__init__()
         self.backbone, self.neck, self.head = backbone, neck, head
+        self.width = width
 
     def forward(self, images: Tensor) -> Tensor:
         return self.neck(self.backbone(images))
@@ -112,10 +114,10 @@ class FeatureNet(nn.Module):
 def lcnet_features(config: LCNetConfig, num_classes: int) -> FeatureNet:
     """PP-LCNetV2, BNNeck and a linear class layer: PP-ShiTuV2_rec."""
     features = config.features
-    return FeatureNet(PPLCNetV2(config), BNNeck(features), LinearHead(features, num_classes))
+    return FeatureNet(PPLCNetV2(config), BNNeck(features), LinearHead(features, num_classes), features)
 
 
 def vit_features(config: ViTConfig, num_classes: int) -> FeatureNet:
     """A vision transformer, a linear neck and ArcFace: PP-ShiTuV2_rec_CLIP_vit_base and _large."""
     features = config.features
-    return FeatureNet(ViT(config), LinearNeck(features), ArcMarginHead(features, num_classes))
+    return FeatureNet(ViT(config), LinearNeck(features), ArcMarginHead(features, num_classes), features)

@@ -1,11 +1,12 @@
-"""Training batches: which images come when, and what is done to each.
+"""Training batches of a detector, and the sampler and loader that any training has.
 
-Sample `position` of `epoch` is a pure function of (seed, epoch, position): the number of worker processes, a restart
-in the middle, or the rank of a process change nothing about it. That is what makes resume exact.
+What comes at `position` of `epoch` is a pure function of (seed, epoch, position): the number of worker processes, a
+restart in the middle, or the rank of a process change nothing about it. That is what makes resume exact.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -42,6 +43,11 @@ class Batch:
     valid: torch.Tensor
     ignore: torch.Tensor
 
+    def to(self, device: torch.device) -> "Batch":
+        """The same on another device."""
+        tensors = (self.images, self.boxes, self.classes, self.valid, self.ignore)
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in tensors))
+
 
 @dataclass(frozen=True)
 class Position:
@@ -51,23 +57,26 @@ class Position:
     step: int = 0
 
 
-class RunSampler(Sampler[list[Draw]]):
+D = TypeVar("D")
+
+
+class Draws(Protocol[D]):
+    """The batches of a run as pure functions of the epoch and step."""
+
+    def draws(self, epoch: int, epochs: int, first_step: int, rank: int, ranks: int) -> Iterator[list[D]]:
+        """What the batches of one rank in `epoch` (of `epochs`) hold, from `first_step` on."""
+
+
+class RunSampler(Sampler[list[D]], Generic[D]):
     """All batches of one rank from `start` to the end of the run, so that workers and their caches live on."""
 
-    def __init__(self, schedule: "Schedule", epochs: int, rank: int, ranks: int, start: Position) -> None:
+    def __init__(self, schedule: Draws[D], epochs: int, rank: int, ranks: int, start: Position) -> None:
         self.schedule, self.epochs, self.rank, self.ranks, self.start = schedule, epochs, rank, ranks, start
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[D]]:
         for epoch in range(self.start.epoch, self.epochs):
-            order = self.schedule.order(epoch)
-            whole = epoch >= self.epochs - self.schedule.config.augment.close_epochs
             first_step = self.start.step if epoch == self.start.epoch else 0
-            for step in range(first_step, self.schedule.batches(self.ranks)):
-                size_hw = self.schedule.size_hw(epoch, step, whole)
-                yield [
-                    Draw(int(order[p % len(order)]), (self.schedule.seed, epoch, p), size_hw, whole)
-                    for p in self.schedule.positions(step, self.rank, self.ranks)
-                ]
+            yield from self.schedule.draws(epoch, self.epochs, first_step, self.rank, self.ranks)
 
 
 class Schedule:
@@ -81,6 +90,17 @@ class Schedule:
     def batches(self, ranks: int) -> int:
         """Steps an epoch; the last, incomplete batch is left out unless it is the only one."""
         return max(self._count // (self.batch_size * ranks), 1)
+
+    def draws(self, epoch: int, epochs: int, first_step: int, rank: int, ranks: int) -> Iterator[list[Draw]]:
+        """What the batches of one rank in `epoch` (of `epochs`) hold, from `first_step` on."""
+        order = self.order(epoch)
+        whole = epoch >= epochs - self.config.augment.close_epochs
+        for step in range(first_step, self.batches(ranks)):
+            size_hw = self.size_hw(epoch, step, whole)
+            yield [
+                Draw(int(order[p % len(order)]), (self.seed, epoch, p), size_hw, whole)
+                for p in self.positions(step, rank, ranks)
+            ]
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """Image indices of an epoch in drawing order, images of rare classes repeated."""
@@ -214,7 +234,9 @@ def collate(examples: list[Example]) -> Batch:
     return Batch(*(torch.from_numpy(a) for a in (images, boxes, classes, valid, ignore)))
 
 
-def make_loader(images: TrainImages, sampler: RunSampler, workers: int) -> DataLoader[Example]:
+def make_loader(
+    images: Dataset[Any], sampler: RunSampler[Any], workers: int, collate: Callable[[list[Any]], Any] = collate
+) -> DataLoader[Any]:
     """A loader over the draws of a run. `workers` 0 prepares batches in this process."""
     return DataLoader(
         images,

@@ -5,26 +5,16 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
 
 import torch
 from torch import nn
 
-from eyas.train.loader import Batch, Position
-from eyas.train.losses import LossTerms
+from eyas.train.loader import Position
 from eyas.train.optim import EMA, set_lr
 from eyas.train.progress import Progress, Step
+from eyas.train.task import Batch, Loss, Terms, Validation
 
 log = logging.getLogger(__name__)
-
-
-class Metrics(Protocol):
-    """What a validation gives: one number to maximise, and everything as JSON."""
-
-    @property
-    def AP(self) -> float: ...
-
-    def to_dict(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -51,14 +41,15 @@ class Plan:
     eval_interval: int
     save_interval: int
     early_stop: int | None
+    ema_cycle: int | None = None
 
 
 @dataclass(frozen=True)
 class Hooks:
     """What happens outside the step. `validate` and `save` run on the first process alone."""
 
-    loss: Callable[[nn.Module, Batch], LossTerms]
-    validate: Callable[[], Metrics]
+    loss: Loss
+    validate: Callable[[], Validation]
     save: Callable[["State"], None]
     save_best: Callable[["State"], None]
     agree: Callable[[bool], bool] = lambda stop: stop
@@ -66,12 +57,13 @@ class Hooks:
 
 @dataclass(frozen=True)
 class State:
-    """Where a run stands; part of every checkpoint."""
+    """Where a run stands; part of every checkpoint. `best_figures` are the main figures of the best epoch."""
 
     position: Position = field(default_factory=Position)
     best_score: float = -1.0
     best_epoch: int = 0
     seconds: float = 0.0
+    best_figures: dict[str, float] = field(default_factory=dict)
 
 
 def fit(
@@ -83,7 +75,7 @@ def fit(
     for batch in batches:
         epoch, step = state.position.epoch, state.position.step
         waited = time.monotonic() - clock
-        terms = train_step(parts, plan, hooks, _to(batch, parts.device), epoch * plan.steps_per_epoch + step)
+        terms = train_step(parts, plan, hooks, batch.to(parts.device), epoch * plan.steps_per_epoch + step)
         clock, spent = time.monotonic(), time.monotonic() - clock
         state = replace(state, position=Position(epoch, step + 1), seconds=state.seconds + spent)
         rate = parts.optimizer.param_groups[0]["lr"]
@@ -91,16 +83,16 @@ def fit(
         if step + 1 < plan.steps_per_epoch:
             continue
         state = replace(state, position=Position(epoch + 1, 0))
-        state, stop = _end_of_epoch(plan, hooks, state, first, progress)
+        state, stop = _end_of_epoch(parts, plan, hooks, state, first, progress)
         clock = time.monotonic()
         if stop:
-            log.info("early stop: no better AP since epoch %d", state.best_epoch)
+            log.info("early stop: no better score since epoch %d", state.best_epoch)
             break
     log.info("trained for %.1f minutes", (state.seconds - before) / 60)
     return state
 
 
-def train_step(parts: Parts, plan: Plan, hooks: Hooks, batch: Batch, global_step: int) -> LossTerms:
+def train_step(parts: Parts, plan: Plan, hooks: Hooks, batch: Batch, global_step: int) -> Terms:
     """One forward, backward and update. Raises FloatingPointError where the loss is no longer a number."""
     rate = plan.learning_rate(global_step)
     set_lr(parts.optimizer, rate)
@@ -124,25 +116,22 @@ def train_step(parts: Parts, plan: Plan, hooks: Hooks, batch: Batch, global_step
     return replace(terms, total=terms.total.detach())
 
 
-def _end_of_epoch(plan: Plan, hooks: Hooks, state: State, first: bool, progress: Progress) -> tuple[State, bool]:
+def _end_of_epoch(
+    parts: Parts, plan: Plan, hooks: Hooks, state: State, first: bool, progress: Progress
+) -> tuple[State, bool]:
     """Validate and save where it is time to; the new state, and whether to stop early."""
     epoch = state.position.epoch
     last = epoch == plan.epochs
     if first and (last or epoch % plan.eval_interval == 0):
-        metrics = hooks.validate()
-        better = state.best_score < metrics.AP
+        found = hooks.validate()
+        better = state.best_score < found.score
         if better:
-            state = replace(state, best_score=metrics.AP, best_epoch=epoch)
+            state = replace(state, best_score=found.score, best_epoch=epoch, best_figures=dict(found.figures))
             hooks.save_best(state)
-        progress.validated(epoch, metrics.to_dict(), better)
+        progress.validated(epoch, found, better)
+    if plan.ema_cycle is not None and epoch % plan.ema_cycle == 0 and not last:
+        parts.ema.restart(parts.model)
     if first and (last or epoch % plan.save_interval == 0):
         hooks.save(state)
     evaluations = (epoch - state.best_epoch) // plan.eval_interval
     return state, hooks.agree(first and plan.early_stop is not None and evaluations >= plan.early_stop)
-
-
-def _to(batch: Batch, device: torch.device) -> Batch:
-    if device.type == "cpu":
-        return batch
-    tensors = (batch.images, batch.boxes, batch.classes, batch.valid, batch.ignore)
-    return Batch(*(tensor.to(device, non_blocking=True) for tensor in tensors))

@@ -108,6 +108,15 @@ class EMA:
             torch._foreach_copy_([self._tensors[name] for name in self._copied], [live[name] for name in self._copied])
         self.step += 1
 
+    @torch.no_grad()
+    def restart(self, model: nn.Module) -> None:
+        """Begin anew at the model's present weights, as the published PicoDet does every 20 epochs."""
+        self.step = 0
+        for name, value in model.state_dict().items():
+            self._tensors[name].copy_(value)
+            if self.zero_start and name in self._averaged:
+                self._tensors[name].zero_()
+
     def weights(self) -> dict[str, Tensor]:
         """The averaged state dict of the model, new tensors of its own."""
         tensors = {name: value.clone() for name, value in self._tensors.items()}

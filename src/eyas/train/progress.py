@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainin
 from rich.progress import Progress as Bar
 
 from eyas.errors import missing_extra
-from eyas.train.losses import LossTerms
+from eyas.train.task import Terms, Validation
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +43,9 @@ class Progress:
     ) -> None:
         self.epochs, self.per_epoch, self.every = epochs, steps_per_epoch, every
         self._write, self._advance = write, advance
-        self._steps: list[tuple[Step, LossTerms]] = []
+        self._steps: list[tuple[Step, Terms]] = []
 
-    def step(self, step: Step, terms: LossTerms) -> None:
+    def step(self, step: Step, terms: Terms) -> None:
         """Note one step; write a record at every log interval and at the end of an epoch."""
         self._steps.append((step, terms))
         self._advance(f"epoch {step.epoch + 1}/{self.epochs}")
@@ -55,25 +55,24 @@ class Progress:
         self._steps = []
         seconds = sum(s.seconds for s in steps)
         record: dict[str, Any] = {"epoch": step.epoch + 1, "step": step.index + 1, "learning_rate": step.rate}
-        for name in ("total", "cls", "iou", "dfl", "l1"):
-            record[f"loss_{name}"] = sum(float(getattr(t, name)) for t in losses) / len(losses)
+        means = {f.name: sum(float(getattr(t, f.name)) for t in losses) / len(losses) for f in fields(losses[0])}
+        record |= {f"loss_{name}": mean for name, mean in means.items()}
         record["images_per_second"] = sum(s.images for s in steps) / seconds
         record["data_share"] = sum(s.waited for s in steps) / seconds
         self._write(record)
         left = (self.epochs - step.epoch) * self.per_epoch - step.index - 1
+        parts = " ".join(f"{name} {mean:.4f}" for name, mean in means.items() if name != "total")
         log.info(
-            "epoch %d/%d step %d/%d loss %.4f (cls %.4f iou %.4f dfl %.4f) lr %.6f %.1f images/s data %.0f%% eta %s",
-            step.epoch + 1, self.epochs, step.index + 1, self.per_epoch, record["loss_total"], record["loss_cls"],
-            record["loss_iou"], record["loss_dfl"], step.rate, record["images_per_second"],
-            100 * record["data_share"], _clock(left * seconds / len(steps)),
+            "epoch %d/%d step %d/%d loss %.4f (%s) lr %.6f %.1f images/s data %.0f%% eta %s",
+            step.epoch + 1, self.epochs, step.index + 1, self.per_epoch, means["total"], parts, step.rate,
+            record["images_per_second"], 100 * record["data_share"], _clock(left * seconds / len(steps)),
         )  # fmt: skip
 
-    def validated(self, epoch: int, metrics: Mapping[str, Any], better: bool) -> None:
+    def validated(self, epoch: int, found: Validation, better: bool) -> None:
         """Note a validation at the end of `epoch`."""
-        self._write({"epoch": epoch, "validation": dict(metrics)})
-        log.info(
-            "epoch %d AP %.4f AP50 %.4f%s", epoch, metrics["AP"], metrics["AP50"], " (best so far)" if better else ""
-        )
+        self._write({"epoch": epoch, "validation": dict(found.record)})
+        figures = " ".join(f"{name} {value:.4f}" for name, value in found.figures.items())
+        log.info("epoch %d %s%s", epoch, figures, " (best so far)" if better else "")
 
 
 @contextmanager

@@ -1,37 +1,31 @@
 """`eyas train`: from a configuration to trained weights, a bundle, and the files that say how it went."""
 
 import json
-import logging
 import platform
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from eyas.bundle import Manifest
-from eyas.check.checks import quick_errors, require_usable
 from eyas.config import write_resolved
-from eyas.data import load_dataset, read_dataset
-from eyas.data.faults import FaultList
-from eyas.data.images import read_sizes
-from eyas.data.sample import Dataset
-from eyas.errors import ConfigError, DatasetError
+from eyas.errors import ConfigError
 from eyas.export.run import export_bundle
-from eyas.models import build_detector
+from eyas.models import MODELS, build, is_feature_network
 from eyas.models.backend import load_pretrained
 from eyas.models.files import find_weights
+from eyas.models.vit import ViTConfig
 from eyas.saving import write_text
-from eyas.schema import ModuleConfig
+from eyas.schema import ModuleConfig, Train
 from eyas.train.checkpoint import CHECKPOINT
-from eyas.train.detection import make_manifest
+from eyas.train.datasets import load_boxes, load_labels
+from eyas.train.detection import DetectionTask
 from eyas.train.loop import State
 from eyas.train.progress import LOG, METRICS
 from eyas.train.ranks import open_ranks
+from eyas.train.recognition import RecognitionTask
+from eyas.train.task import Task
 from eyas.train.trainer import BEST, Trainer
-
-log = logging.getLogger(__name__)
 
 RESULTS = ("train_result.json", "train_results.json")
 """PaddleX documents the first name and writes the second; both are written, with the same content."""
@@ -42,15 +36,15 @@ def run(config: ModuleConfig) -> Path:
 
     Raises ConfigError, DatasetError or ModelError before any training where something does not fit.
     """
-    output = Path(config.global_.output)
-    train_data, val_data = _load_data(config)
+    output, name = Path(config.global_.output), config.global_.model
+    task = open_task(config)
     with open_ranks(config.global_.device) as ranks:
         torch.manual_seed(config.train.seed)
-        model = build_detector(config.global_.model, len(train_data.classes))
+        model = build(name, len(task.names))
         if config.train.pretrain_weight_path:
             load_pretrained(model, find_weights(config.train.pretrain_weight_path))
-        manifest = make_manifest(config.global_.model, model, train_data, config.train, _made(config))
-        trainer = Trainer(config, model, manifest, train_data, val_data, ranks)
+        manifest = task.manifest(name, model, _made(config))
+        trainer = Trainer(config, task, model, manifest, ranks)
         bundle = (output / BEST).parent / "inference"
         if ranks.first:
             output.mkdir(parents=True, exist_ok=True)
@@ -59,49 +53,32 @@ def run(config: ModuleConfig) -> Path:
             write_resolved(again, output / "config.yaml")
         state = trainer.train()
         if ranks.first:
-            export_bundle(output / BEST, bundle, config.export, val_data)
-            _write_result(config, state, manifest)
+            export_bundle(output / BEST, bundle, config.export, task.check_images())
+            _write_result(config, state, task.names)
     return bundle
 
 
-def _load_data(config: ModuleConfig) -> tuple[Dataset, Dataset]:
-    """The training and validation parts, checked against each other and the configuration."""
-    root = config.global_.dataset_dir
-    if root is None:
-        raise ConfigError("Global.dataset_dir: not given. Say where the dataset is: -o Global.dataset_dir=PATH")
-    read = _read_usable if config.check_dataset.allow_faulty else load_dataset
-    train_data, val_data = read(root, "train"), read(root, "val")
-    found, asked = len(train_data.classes), config.train.num_classes
-    if asked is not None and asked != found:
-        raise ConfigError(
-            f"Train.num_classes: {asked}, but {train_data.source} has {found} classes "
-            f"({', '.join(train_data.classes.names)}). Leave the key out, or mend the dataset."
-        )
-    if val_data.classes.names != train_data.classes.names:
-        raise ConfigError(
-            f"The classes of {val_data.source} ({', '.join(val_data.classes.names)}) are not those of "
-            f"{train_data.source} ({', '.join(train_data.classes.names)}). Expected the same names in the same order."
-        )
-    if not config.check_dataset.allow_faulty:
-        require_usable({"train": train_data, "val": val_data})
-    return train_data, val_data
+def open_task(config: ModuleConfig) -> Task:
+    """What `config` trains, with its data. Raises ConfigError or DatasetError."""
+    check_keys(config)
+    if is_feature_network(config.global_.model):
+        return RecognitionTask(config.train, load_labels(config))
+    return DetectionTask(config.train, *load_boxes(config))
 
 
-def _read_usable(root: str | Path, split: str) -> Dataset:
-    """What can be used of a split; what is left out for an error is told. Raises DatasetError where nothing remains."""
-    told = FaultList()
-    dataset = read_dataset(root, split, told)
-    for fault in quick_errors({split: dataset}):
-        told(fault)
-    for severity, sentence in told.summary():
-        if severity == "error":
-            log.warning("ignored in %s: %s", split, sentence)
-    sizes = read_sizes([sample.path for sample in dataset.samples])
-    pairs = zip(dataset.samples, sizes, strict=True)
-    usable = tuple(sample for sample, size in pairs if size == (sample.width, sample.height))
-    if not usable:
-        raise DatasetError(f"{dataset.source}: none of the {len(dataset)} images of {split} can be used")
-    return replace(dataset, samples=usable)
+def check_keys(config: ModuleConfig) -> None:
+    """Raises ConfigError for a key that means nothing to the network, or an input size that it cannot have."""
+    name, train, fresh = config.global_.model, config.train, Train()
+    features = is_feature_network(name)
+    foreign = ("augment", "keep_ratio", "multi_scale") if features else ("features", "pictures")
+    for key in foreign:
+        if getattr(train, key) != getattr(fresh, key):
+            kind, other = ("feature network", "detectors") if features else ("detector", "feature networks")
+            raise ConfigError(f"Train.{key}: means something to {other} alone, and {name} is a {kind}. Leave it out.")
+    shape = MODELS[name]
+    if isinstance(shape, ViTConfig) and train.input_size != (shape.image_size,) * 2:
+        side = shape.image_size
+        raise ConfigError(f"Train.input_size: {name} takes pictures of {side} x {side} alone, came {train.input_size}")
 
 
 def _made(config: ModuleConfig) -> dict[str, Any]:
@@ -116,13 +93,13 @@ def _made(config: ModuleConfig) -> dict[str, Any]:
     }
 
 
-def _write_result(config: ModuleConfig, state: State, manifest: Manifest) -> None:
+def _write_result(config: ModuleConfig, state: State, names: tuple[str, ...]) -> None:
     """Write train_result.json and its plural: PaddleX's keys, and paths relative to the output directory."""
     inference = (BEST.parent / "inference").as_posix()
     result = {
         "done_flag": True,
         "model_name": config.global_.model,
-        "label_dict": dict(enumerate(manifest.names)),
+        "label_dict": dict(enumerate(names)),
         "train_log": LOG,
         "metrics_log": METRICS,
         "visualdl_log": "tensorboard" if config.train.tensorboard else "",
@@ -137,7 +114,7 @@ def _write_result(config: ModuleConfig, state: State, manifest: Manifest) -> Non
                 "inference_config": f"{inference}/bundle.json",
             },
         },
-        "metrics": {"AP": state.best_score},
+        "metrics": state.best_figures,
         "minutes": state.seconds / 60,
         "command": sys.argv[1:],
     }

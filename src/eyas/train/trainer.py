@@ -8,59 +8,43 @@ from pathlib import Path
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from eyas.bundle import Manifest
-from eyas.data.sample import Dataset
+from eyas.bundle import AnyManifest
 from eyas.errors import ConfigError
-from eyas.metrics.detection import DetectionMetrics
-from eyas.models import DetectorNetwork
+from eyas.models import Network
 from eyas.models.backend import in_channels_last
 from eyas.models.files import read_tensors, save_tensors
 from eyas.models.weights import load_state
 from eyas.schema import ModuleConfig, Train
 from eyas.train.checkpoint import CHECKPOINT, find_checkpoint, optimizer_tensors, restore_optimizer
-from eyas.train.detection import TrainNet, batch_loss, loss_of, validate
-from eyas.train.loader import Position, RunSampler, Schedule, TrainImages, make_loader
+from eyas.train.loader import Position
 from eyas.train.loop import Hooks, Parts, Plan, State, fit
 from eyas.train.optim import EMA, build_optimizer, lr_at
 from eyas.train.progress import open_progress, silent_progress
 from eyas.train.ranks import Ranks
+from eyas.train.task import Task, Validation
 
 log = logging.getLogger(__name__)
 
 BEST = Path("best_model") / "best_model.safetensors"
-CACHE_BYTES = 2_000_000_000
-"""Decoded images are kept in memory where all of them, for every worker, fit into this."""
 
 
 class Trainer:
     """Puts the parts of one run together; `train` runs the loop."""
 
-    def __init__(
-        self,
-        config: ModuleConfig,
-        model: DetectorNetwork,
-        manifest: Manifest,
-        train_data: Dataset,
-        val_data: Dataset,
-        ranks: Ranks,
-    ) -> None:
+    def __init__(self, config: ModuleConfig, task: Task, model: Network, manifest: AnyManifest, ranks: Ranks) -> None:
         self.train_config, self.output = config.train, Path(config.global_.output)
-        self.manifest, self.ranks = manifest, ranks
-        self.val_data = _spread(val_data, config.train.eval_limit)
-        self.schedule = Schedule(train_data, config.train)
-        pixels = sum(s.width * s.height * 3 for s in train_data.samples) * max(config.train.workers, 1)
-        self.images = TrainImages(train_data, config.train, cache=pixels < CACHE_BYTES)
+        self.task, self.manifest, self.ranks = task, manifest, ranks
         model = model.to(ranks.device)
         if config.train.channels_last:
             model = in_channels_last(model)
         self.model = model
         self.parts = self._parts(model)
 
-    def _parts(self, model: DetectorNetwork) -> Parts:
+    def _parts(self, model: Network) -> Parts:
         train, device = self.train_config, self.ranks.device
         if self.ranks.count > 1 and device.type == "cuda":
             model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        net: torch.nn.Module = TrainNet(model)
+        net = self.task.net(model)
         if self.ranks.count > 1:
             net = DistributedDataParallel(net)
         scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype(train, device) is torch.float16)
@@ -71,19 +55,18 @@ class Trainer:
     def train(self) -> State:
         """Run the loop from the start, or from where `Train.resume_path` stopped."""
         train, ranks = self.train_config, self.ranks
-        steps = self.schedule.batches(ranks.count)
+        steps = self.task.steps(ranks.count)
         state = self._resume(Path(train.resume_path)) if train.resume_path else State()
-        sampler = RunSampler(self.schedule, train.epochs_iters, ranks.rank, ranks.count, state.position)
-        loader = make_loader(self.images, sampler, train.workers)
+        batches = self.task.batches(state.position, ranks)
         done = state.position.epoch * steps + state.position.step
         if not ranks.first:
             progress = silent_progress(train.epochs_iters, steps, train.log_interval)
-            return fit(self.parts, self._plan(steps), self._hooks(), loader, state, False, progress)
+            return fit(self.parts, self._plan(steps), self._hooks(), batches, state, False, progress)
         with open_progress(
             self.output, train.epochs_iters, steps, train.log_interval, done, train.tensorboard
         ) as progress:
-            log.info("training on %d images, %d steps an epoch, on %s", len(self.images), steps, ranks.device)
-            return fit(self.parts, self._plan(steps), self._hooks(), loader, state, True, progress)
+            log.info("training on %d images, %d steps an epoch, on %s", self.task.count, steps, ranks.device)
+            return fit(self.parts, self._plan(steps), self._hooks(), batches, state, True, progress)
 
     def _plan(self, steps: int) -> Plan:
         train = self.train_config
@@ -96,7 +79,7 @@ class Trainer:
             learning_rate=partial(
                 lr_at,
                 base_lr=train.learning_rate * scale,
-                warmup_steps=train.warmup_steps,
+                warmup_steps=max(train.warmup_steps, round(train.warmup_epochs * steps)),
                 last_step=last_epoch * steps - 1,
                 final_factor=train.schedule.final_factor,
             ),
@@ -105,22 +88,21 @@ class Trainer:
             eval_interval=train.eval_interval,
             save_interval=train.save_interval,
             early_stop=train.early_stop,
+            ema_cycle=train.ema_cycle,
         )
 
     def _hooks(self) -> Hooks:
         return Hooks(
-            loss=partial(
-                batch_loss, loss=loss_of(self.model), reg_range=self.model.config.reg_range, ranks=self.ranks.count
-            ),
+            loss=self.task.loss(self.model, self.ranks.count),
             validate=self._validate,
             save=self._save,
             save_best=self._save_best,
             agree=self.ranks.agree,
         )
 
-    def _validate(self) -> DetectionMetrics:
+    def _validate(self) -> Validation:
         with self.parts.ema.applied(self.model):
-            return validate(self.model, self.manifest, self.val_data, self.ranks.device)
+            return self.task.validate(self.model, self.manifest, self.ranks.device)
 
     def _save(self, state: State) -> None:
         parts, ema = self.parts, self.parts.ema.state_dict()
@@ -176,18 +158,10 @@ class Trainer:
 
     def _save_best(self, state: State) -> None:
         minutes = round(state.seconds / 60, 1)
-        made = {**self.manifest.made, "epoch": state.best_epoch, "AP": state.best_score, "minutes": minutes}
+        made = {**self.manifest.made, "epoch": state.best_epoch, **state.best_figures, "minutes": minutes}
         manifest = replace(self.manifest, made=made)
         tensors = self.parts.ema.weights()
         save_tensors(self.output / BEST, tensors, {"manifest": manifest.to_dict()})
-
-
-def _spread(data: Dataset, limit: int | None) -> Dataset:
-    """`data`, or `limit` of its images at even distances."""
-    if limit is None or limit >= len(data):
-        return data
-    places = [i * len(data) // limit for i in range(limit)]
-    return replace(data, samples=tuple(data.samples[i] for i in places))
 
 
 def amp_dtype(train: Train, device: torch.device) -> torch.dtype | None:

@@ -1,0 +1,141 @@
+"""Training batches of a feature network: which labelled pictures come when.
+
+As in `eyas.train.loader`, the picture at a place of an epoch is a pure function of (seed, epoch, place).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from eyas.data.labelled import LabelledImages
+from eyas.errors import ConfigError
+from eyas.schema import Train
+from eyas.train.views import Image, random_view
+from eyas.vision.image import read_image
+
+CACHE_BYTES = 2_000_000_000
+"""Decoded pictures are kept in memory up to this, for all workers together."""
+CACHE_SIDE = 1.5
+"""Pictures are kept at no more than this many times the input's side."""
+
+
+@dataclass(frozen=True)
+class PictureDraw:
+    """One picture to make: picture `index`, and the generator key of its randomness."""
+
+    index: int
+    key: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class PictureBatch:
+    """images uint8 [B,H,W,3] and their labels int64 [B]."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+
+    def to(self, device: torch.device) -> "PictureBatch":
+        """The same on another device."""
+        return PictureBatch(*(t.to(device, non_blocking=True) for t in (self.images, self.labels)))
+
+
+class PictureSchedule:
+    """Order of all batches of a run, as a pure function of the epoch.
+
+    Either all pictures are shuffled, or each batch holds `Train.features.samples_per_label` pictures of each of as many
+    labels as fit, drawn without one coming twice; a label's pictures come in turn, from the start again where it has
+    too few. An epoch has as many batches as the pictures fill.
+    """
+
+    def __init__(self, images: LabelledImages, config: Train) -> None:
+        self.batch_size, self.seed = config.batch_size, config.seed
+        self.each = config.features.samples_per_label or 1
+        self._count, self._labels = len(images), len(images.labels)
+        self._own = [np.flatnonzero(images.label_ids == label) for label in range(self._labels)]
+        if self.each > 1:
+            self._check()
+
+    def _check(self) -> None:
+        given = f"Train.features.samples_per_label: {self.each} pictures of each label"
+        if self.batch_size % self.each:
+            raise ConfigError(
+                f"{given} do not fill batches of {self.batch_size}. Expected a divisor of Train.batch_size."
+            )
+        if self.batch_size // self.each > self._labels:
+            raise ConfigError(
+                f"{given} make {self.batch_size // self.each} labels a batch, and the data has {self._labels}. Set "
+                f"Train.batch_size to {self.each * self._labels} or less, or raise Train.features.samples_per_label."
+            )
+
+    def batches(self, ranks: int) -> int:
+        """Steps an epoch; the last, incomplete batch is left out unless it is the only one."""
+        return max(self._count // (self.batch_size * ranks), 1)
+
+    def order(self, epoch: int, ranks: int) -> NDArray[np.int64]:
+        """The pictures of an epoch, the batches of all ranks one after another: int64 [steps * ranks * batch size]."""
+        rng = np.random.default_rng((self.seed, epoch))
+        batches = self.batches(ranks) * ranks
+        if self.each == 1:
+            return np.resize(rng.permutation(self._count), batches * self.batch_size)
+        turns = [rng.permutation(own) for own in self._own]
+        seen = np.zeros(self._labels, np.int64)
+        order = []
+        for _ in range(batches):
+            for label in rng.choice(self._labels, self.batch_size // self.each, replace=False):
+                order.append(np.take(turns[label], seen[label] + np.arange(self.each), mode="wrap"))
+                seen[label] += self.each
+        return np.concatenate(order)
+
+    def draws(self, epoch: int, epochs: int, first_step: int, rank: int, ranks: int) -> Iterator[list[PictureDraw]]:
+        """What the batches of one rank in `epoch` hold, from `first_step` on."""
+        order = self.order(epoch, ranks)
+        for step in range(first_step, self.batches(ranks)):
+            first = (step * ranks + rank) * self.batch_size
+            places = range(first, first + self.batch_size)
+            yield [PictureDraw(int(order[place]), (self.seed, epoch, place)) for place in places]
+
+
+class TrainPictures(Dataset[tuple[Image, int]]):
+    """Makes the view and label of a draw. Pictures are decoded once and kept, smaller where they are large."""
+
+    def __init__(self, images: LabelledImages, config: Train) -> None:
+        self.images, self.config = images, config.pictures
+        self.size_hw = config.input_size
+        self._limit = int(CACHE_SIDE * max(config.input_size))
+        self._room = CACHE_BYTES // max(config.workers, 1)
+        self._cache: dict[int, Image] = {}
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, draw: PictureDraw) -> tuple[Image, int]:
+        view = random_view(self._picture(draw.index), self.size_hw, self.config, np.random.default_rng((*draw.key, 2)))
+        return view, int(self.images.label_ids[draw.index])
+
+    def _picture(self, index: int) -> Image:
+        if index in self._cache:
+            return self._cache[index]
+        picture = shrunk(read_image(self.images.paths[index]), self._limit)
+        if picture.nbytes <= self._room:
+            self._room -= picture.nbytes
+            self._cache[index] = picture
+        return picture
+
+
+def shrunk(picture: Image, limit: int) -> Image:
+    """`picture` with neither side longer than `limit`; sides that are shorter stay as they are."""
+    height, width = (min(side, limit) for side in picture.shape[:2])
+    if (height, width) == picture.shape[:2]:
+        return picture
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def collate(pictures: list[tuple[Image, int]]) -> PictureBatch:
+    """Stack views of one size."""
+    images, labels = np.stack([image for image, _ in pictures]), np.array([label for _, label in pictures], np.int64)
+    return PictureBatch(torch.from_numpy(images), torch.from_numpy(labels))
