@@ -94,7 +94,10 @@ class Live:
                 kept = [one for one in self._sealed if one not in replaced]
                 self._sealed = (*kept, Sealed(record.name, fresh))
                 self.view = self._assembled()
-            self._tidy([one.name for one in replaced])
+            try:
+                self._tidy([one.name for one in replaced])
+            except OSError as error:  # what is left over costs room and nothing else
+                log.warning("%s: files that are needed no more stay: %s", self._store.folder, error)
 
     def start_if_due(self) -> None:
         """Begin the upkeep in the background, where it is due and not under way."""
