@@ -30,7 +30,10 @@ def tell(**message):
 def keys(first, count):
     return [sha256(str(n).encode()).hexdigest() for n in range(first, first + count)]
 
-gallery = Gallery.open(path)
+try:
+    gallery = Gallery.open(path)
+except EyasError as error:
+    sys.exit(tell(failed=str(error)))
 if limit:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
