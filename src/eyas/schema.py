@@ -27,6 +27,9 @@ Fraction = Annotated[float, Field(ge=0, le=1), Expect("a number from 0 to 1")]
 Side = Annotated[int, Field(ge=32, multiple_of=32)]
 Size = Annotated[tuple[Side, Side], Strict(False), Expect("[height, width], two multiples of 32")]
 Sides = Annotated[tuple[Side, ...], Strict(False), Field(min_length=1), Expect("a list of multiples of 32")]
+ViewSides = Annotated[
+    tuple[Annotated[int, Field(ge=32)], ...], Strict(False), Field(min_length=1), Expect("a list of numbers from 32 on")
+]
 Share = Annotated[float, Field(gt=0, le=1)]
 Shares = Annotated[tuple[Share, Share], Strict(False), Expect("[lowest, highest], two numbers above 0 and up to 1")]
 Range = Annotated[tuple[Positive, Positive], Strict(False), Expect("[lowest, highest], two numbers above 0")]
@@ -132,6 +135,7 @@ class Features(Section):
 class Pictures(Section):
     """Changes to the labelled pictures of a feature network. For a detector these keys must stay as they are."""
 
+    sides: ViewSides | None = None  # sides of square views in equal parts of the run, one after another
     flip: Fraction = 0.5  # probability: left-right
     area: Shares = (1.0, 1.0)  # lowest and highest share of the picture that is shown
     ratio: Range = (0.75, 1.3333)  # lowest and highest width : height of what is shown, where it is not the whole

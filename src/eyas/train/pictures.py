@@ -26,10 +26,11 @@ CACHE_SIDE = 1.5
 
 @dataclass(frozen=True)
 class PictureDraw:
-    """One picture to make: picture `index`, and the generator key of its randomness."""
+    """One view to make: of picture `index`, with the generator key of its randomness, of `size_hw` pixels."""
 
     index: int
     key: tuple[int, int, int]
+    size_hw: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class PictureSchedule:
     """
 
     def __init__(self, images: LabelledImages, config: Train) -> None:
-        self.batch_size, self.seed = config.batch_size, config.seed
+        self.config, self.batch_size, self.seed = config, config.batch_size, config.seed
         self.each = config.features.samples_per_label or 1
         self._count, self._labels = len(images), len(images.labels)
         self._own = [np.flatnonzero(images.label_ids == label) for label in range(self._labels)]
@@ -91,13 +92,21 @@ class PictureSchedule:
                 seen[label] += self.each
         return np.concatenate(order)
 
+    def size_hw(self, epoch: int, epochs: int) -> tuple[int, int]:
+        """The size of the views of an epoch: small ones first make a run shorter."""
+        sides = self.config.pictures.sides
+        if sides is None:
+            return self.config.input_size
+        side = sides[min(epoch, epochs - 1) * len(sides) // epochs]
+        return side, side
+
     def draws(self, epoch: int, epochs: int, first_step: int, rank: int, ranks: int) -> Iterator[list[PictureDraw]]:
         """What the batches of one rank in `epoch` hold, from `first_step` on."""
-        order = self.order(epoch, ranks)
+        order, size_hw = self.order(epoch, ranks), self.size_hw(epoch, epochs)
         for step in range(first_step, self.batches(ranks)):
             first = (step * ranks + rank) * self.batch_size
             places = range(first, first + self.batch_size)
-            yield [PictureDraw(int(order[place]), (self.seed, epoch, place)) for place in places]
+            yield [PictureDraw(int(order[place]), (self.seed, epoch, place), size_hw) for place in places]
 
 
 class TrainPictures(Dataset[tuple[Image, int]]):
@@ -105,8 +114,7 @@ class TrainPictures(Dataset[tuple[Image, int]]):
 
     def __init__(self, images: LabelledImages, config: Train) -> None:
         self.images, self.config = images, config.pictures
-        self.size_hw = config.input_size
-        self._limit = int(CACHE_SIDE * max(config.input_size))
+        self._limit = int(CACHE_SIDE * max(*config.input_size, *(config.pictures.sides or ())))
         self._room = CACHE_BYTES // max(config.workers, 1)
         self._cache: dict[int, Image] = {}
 
@@ -114,7 +122,7 @@ class TrainPictures(Dataset[tuple[Image, int]]):
         return len(self.images)
 
     def __getitem__(self, draw: PictureDraw) -> tuple[Image, int]:
-        view = random_view(self._picture(draw.index), self.size_hw, self.config, np.random.default_rng((*draw.key, 2)))
+        view = random_view(self._picture(draw.index), draw.size_hw, self.config, np.random.default_rng((*draw.key, 2)))
         return view, int(self.images.label_ids[draw.index])
 
     def _picture(self, index: int) -> Image:

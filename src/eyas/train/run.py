@@ -76,9 +76,11 @@ def check_keys(config: ModuleConfig) -> None:
             kind, other = ("feature network", "detectors") if features else ("detector", "feature networks")
             raise ConfigError(f"Train.{key}: means something to {other} alone, and {name} is a {kind}. Leave it out.")
     shape = MODELS[name]
-    if isinstance(shape, ViTConfig) and train.input_size != (shape.image_size,) * 2:
+    if isinstance(shape, ViTConfig):
         side = shape.image_size
-        raise ConfigError(f"Train.input_size: {name} takes pictures of {side} x {side} alone, came {train.input_size}")
+        for key, came in (("input_size", train.input_size), ("pictures.sides", train.pictures.sides)):
+            if came is not None and set(came) != {side}:
+                raise ConfigError(f"Train.{key}: {name} takes pictures of {side} x {side} alone, came {list(came)}.")
 
 
 def _made(config: ModuleConfig) -> dict[str, Any]:
