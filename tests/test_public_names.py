@@ -8,6 +8,7 @@ import eyas
 from eyas.cli import app
 from eyas.pipelines import PIPELINES
 from eyas.pipelines.predictor import Predictor
+from eyas.pipelines.shitu import ShiTuPipeline
 from eyas.schema import PIPELINE_SECTIONS
 from eyas.store import STORE
 
@@ -32,7 +33,9 @@ FLAGS = {
 
 
 def test_package() -> None:
-    assert eyas.__all__ == ["Detections", "EyasError", "Features", "__version__", "create_model", "create_pipeline"]
+    assert eyas.__all__ == [
+        "Detections", "EyasError", "Features", "Recognitions", "__version__", "create_model", "create_pipeline",
+    ]  # fmt: skip
     assert all(getattr(eyas, name) is not None for name in eyas.__all__)
     assert set(eyas.__all__) <= set(dir(eyas))
 
@@ -59,10 +62,19 @@ def test_signatures_begin_as_paddlex_has_them() -> None:
         "model_name", "model_dir", "device", "threshold", "batch_size", "use_hpip",
     ]  # fmt: skip
     assert list(inspect.signature(Predictor.predict).parameters)[1:5] == ["input", "batch_size", "threshold", "device"]
+    recognition = {
+        name: list(inspect.signature(getattr(ShiTuPipeline, name)).parameters)[1:]
+        for name in ("predict", "build_index", "append_index", "remove_index")
+    }
+    assert recognition["predict"][:2] == ["input", "index"]
+    assert recognition["build_index"][:4] == ["gallery_imgs", "gallery_label", "metric_type", "index_type"]
+    assert recognition["append_index"][:3] == ["gallery_imgs", "gallery_label", "index"]
+    assert recognition["remove_index"][:2] == ["remove_ids", "index"]
+    assert all({"data_root", "index_dir"} <= set(recognition[name]) for name in recognition if name != "predict")
 
 
 def test_pipelines_and_models() -> None:
-    assert set(PIPELINES) == set(PIPELINE_SECTIONS) == {"small_object_detection"}
+    assert set(PIPELINES) == set(PIPELINE_SECTIONS) == {"small_object_detection", "PP-ShiTuV2"}
     assert set(STORE) == {
         "SOD-XS-thermal", "PP-YOLOE_plus_SOD-S", "PP-YOLOE_plus_SOD-L", "PP-YOLOE_plus_SOD-largesize-L",
         "PP-ShiTuV2_det", "PP-ShiTuV2_rec", "PP-ShiTuV2_rec_CLIP_vit_base", "PP-ShiTuV2_rec_CLIP_vit_large",

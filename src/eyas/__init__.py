@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from eyas.errors import EyasError
     from eyas.pipelines import create_model, create_pipeline
+    from eyas.recognitions import Recognitions
     from eyas.results import Detections, Features
 
     __version__: str
 
-__all__ = ["Detections", "EyasError", "Features", "__version__", "create_model", "create_pipeline"]
+__all__ = ["Detections", "EyasError", "Features", "Recognitions", "__version__", "create_model", "create_pipeline"]
 
 _HOMES = {
     "Detections": "eyas.results",
     "EyasError": "eyas.errors",
     "Features": "eyas.results",
+    "Recognitions": "eyas.recognitions",
     "create_model": "eyas.pipelines",
     "create_pipeline": "eyas.pipelines",
 }

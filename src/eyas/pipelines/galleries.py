@@ -13,19 +13,28 @@ AnyIndex = str | PathLike[str] | IndexData | Gallery
 """The folder of a gallery or of an index of PaddleX, or what is open already."""
 
 
+class _Place:
+    """What is open of one folder: its files when it was opened, and the gallery."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.seen: object = None
+        self.gallery: Gallery | None = None
+
+
 class Galleries:
-    """Open galleries by folder.  Safe to share between threads."""
+    """Open galleries by folder.  Safe to share between threads: one that is being opened makes no other one wait."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: dict[Path, tuple[object, Gallery]] = {}
+        self._places: dict[Path, _Place] = {}
 
     def get(self, index: AnyIndex) -> Gallery:
         """The gallery that `index` means, as it is on disk now.
 
-        An index of PaddleX is read once, into a private gallery, and again when its files have changed; so is a
-        gallery whose folder holds another one by now.  Raises GalleryError where there is none, ConfigError for
-        something that is no index.
+        An index of PaddleX is read once, into a private gallery, and again when its files have changed; a gallery is
+        opened again when its folder holds another one by now.  Raises GalleryError where there is none, ConfigError
+        for something that is no index.
         """
         if isinstance(index, IndexData):
             return index.gallery
@@ -33,13 +42,15 @@ class Galleries:
             return index
         folder = folder_of(index)
         with self._lock:
+            place = self._places.setdefault(folder, _Place())
+        with place.lock:
             seen = signature(folder)
-            known = self._open.get(folder)
-            if known is None or known[0] != seen:
-                gallery = Gallery.open(folder) if is_gallery(folder) else private_gallery(folder)
-                self._open[folder] = known = (seen, gallery)
-        known[1].refresh()
-        return known[1]
+            if place.gallery is None or place.seen != seen:
+                place.gallery = Gallery.open(folder) if is_gallery(folder) else private_gallery(folder)
+                place.seen = seen
+            gallery = place.gallery
+        gallery.refresh()
+        return gallery
 
 
 def folder_of(index: object) -> Path:

@@ -26,22 +26,18 @@ GalleryLabels = AnyPath | Sequence[str]
 
 
 def is_old(function: str, new: Mapping[str, object], old: Mapping[str, object]) -> bool:
-    """Whether the arguments of the `old` form were given, not those of the `new` one.
+    """Whether the arguments of the `old` form were given, not those of the `new` one; None stands for left out.
 
-    An argument whose name ends in "?" may be left out.  Raises ConfigError for a mixture, and where one is missing.
+    Raises ConfigError for a mixture, and where one is missing, save `gallery_label`: a folder may be read without.
     """
-    given = {name.rstrip("?") for name, value in (*new.items(), *old.items()) if value is not None}
-    forms = [tuple(name.rstrip("?") for name in form) for form in (new, old)]
-    both = f"Give {_listed(forms[0])}; or, as in earlier versions of PaddleX, {_listed(forms[1])}."
-    sides = [given.intersection(form) for form in forms]
-    if not given:
-        raise ConfigError(f"{function}: nothing was given. {both}")
-    if all(sides):
-        raise ConfigError(f"{function}: {_listed(sorted(given))} do not belong together. {both}")
-    chosen = old if sides[1] else new
-    missing = [name for name, value in chosen.items() if value is None and not name.endswith("?")]
+    given_new, given_old = (_given(form) for form in (new, old))
+    ways = f"Give {_listed(list(new))}; or, as in earlier versions of PaddleX, {_listed(list(old))}."
+    if given_new and given_old:
+        raise ConfigError(f"{function}: {_listed([*given_new, *given_old])} do not go together. {ways}")
+    chosen, given = (old, given_old) if given_old else (new, given_new)
+    missing = [name for name in chosen if name not in given and name != "gallery_label"]
     if missing:
-        raise ConfigError(f"{function}: {_listed(missing)} missing. {both}")
+        raise ConfigError(f"{function}: {_listed(missing)} must be given. {ways}")
     return chosen is old
 
 
@@ -120,6 +116,10 @@ def _labelled(picture: object, label: object, where: str) -> Picture | LabelledA
         return LabelledArray(item.load(), label, where=where)
     except (InputError, ValueError) as error:
         raise GalleryError(f"{where}: expected a path or a picture as an array: {error}") from error
+
+
+def _given(form: Mapping[str, object]) -> list[str]:
+    return [name for name, value in form.items() if value is not None]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -67,7 +67,7 @@ class IndexMaker:
         With `skip_bad` pictures that cannot be used are left out, with a warning.
         Raises GalleryError for those otherwise, ConfigError for wrong arguments.
         """
-        new = {"gallery_imgs": gallery_imgs, "gallery_label?": gallery_label}
+        new = {"gallery_imgs": gallery_imgs, "gallery_label": gallery_label}
         old = is_old("build_index", new, {"data_root": data_root, "index_dir": index_dir})
         if not old:
             pictures = self._pictures(gallery_imgs, gallery_label, skip_bad)
@@ -100,7 +100,7 @@ class IndexMaker:
         is changed.  `index_type` and `metric_type` may be given as well, and must be those of the index.
         Raises as `build_index` does; nothing is changed then.
         """
-        new = {"gallery_imgs": gallery_imgs, "gallery_label?": gallery_label, "index": index}
+        new = {"gallery_imgs": gallery_imgs, "gallery_label": gallery_label, "index": index}
         old = is_old("append_index", new, {"data_root": data_root, "index_dir": index_dir})
         data = self._to_change(index_dir if old else index, old)
         _same_kind("append_index", data, index_type, metric_type)
