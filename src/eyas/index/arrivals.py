@@ -38,12 +38,14 @@ def checked_arrivals(items: Sequence[NewItem]) -> list[Arrival]:
     for row, item in enumerate(items):
         where = item_name(row, item)
         check_label(item.label, where)
-        if not isinstance(item.content_hash, str) or not item.content_hash or not _is_text(item.content_hash):
+        if not isinstance(item.content_hash, str) or not item.content_hash or not is_text(item.content_hash):
             raise GalleryError(f"{where}: content hash {item.content_hash!r}. Expected a text.")
         earlier = first.get(item.content_hash)
         if earlier is None:
             metadata = metadata_text(item.metadata, where)
             source = stored_source(item.source, where)
+            if not isinstance(item.thumbnail, bytes | None):
+                raise GalleryError(f"{where}: a thumbnail of type {type(item.thumbnail).__name__}. Expected bytes.")
             first[item.content_hash] = Arrival(row, item.label, item.content_hash, source, metadata, item.thumbnail)
         elif earlier.label != item.label:
             raise GalleryError(
@@ -57,7 +59,7 @@ def check_label(label: object, where: str) -> None:
     """Raise GalleryError unless `label` is a text of 1 to 256 characters without control characters."""
     if not isinstance(label, str) or not label:
         raise GalleryError(f"{where}: label {label!r}. Expected a text of 1 to {MAX_LABEL_CHARACTERS} characters.")
-    if not _is_text(label):
+    if not is_text(label):
         raise GalleryError(f"{where}: label {label!r} is not valid Unicode: it holds half of a surrogate pair.")
     if len(label) > MAX_LABEL_CHARACTERS or len(label.encode()) > MAX_LABEL_BYTES:
         raise GalleryError(
@@ -81,7 +83,7 @@ def metadata_text(metadata: Mapping[str, Any], where: str) -> str:
     plain = dict(metadata)
     _check_value(plain, where, "metadata", MAX_DEPTH)
     text = json.dumps(plain, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
-    if not _is_text(text):
+    if not is_text(text):
         raise GalleryError(f"{where}: metadata hold half of a surrogate pair. Expected valid Unicode.")
     return text
 
@@ -121,7 +123,8 @@ def item_name(row: int, item: NewItem) -> str:
     return f"item {row} ({item.source})" if item.source else f"item {row}"
 
 
-def _is_text(text: str) -> bool:
+def is_text(text: str) -> bool:
+    """Whether `text` is valid Unicode, without halves of surrogate pairs."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -131,7 +134,9 @@ def _is_text(text: str) -> bool:
 
 def stored_source(source: str | None, where: str) -> str | bytes | None:
     """`source` as SQLite holds it: a path that is not valid Unicode as its bytes."""
-    if source is None or _is_text(source):
+    if not isinstance(source, str | None):
+        raise GalleryError(f"{where}: source {source!r}. Expected a text or None.")
+    if source is None or is_text(source):
         return source
     try:
         return source.encode("utf-8", "surrogateescape")

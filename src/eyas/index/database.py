@@ -153,7 +153,8 @@ def _fill(file: Path, first_row: tuple[object, ...]) -> None:
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
-        connection.executescript(SCHEMA)
+        connection.execute("PRAGMA synchronous = OFF")  # the whole file is synced before it gets its name
+        connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
         connection.execute("INSERT INTO gallery VALUES (1, ?, ?, ?, ?, ?, ?, 0, 0)", first_row)
         connection.execute("PRAGMA journal_mode = WAL")
     finally:
@@ -171,11 +172,11 @@ def _publish(draft: Path, file: Path) -> None:
         draft.rename(file)
 
 
-def make_folder(folder: Path) -> None:
-    """Make `folder` with mode 0700, and its parents, so that it outlasts a power cut."""
+def make_folder(folder: Path, mode: int = 0o700) -> None:
+    """Make `folder` with that mode, and its parents with the usual one, so that it outlasts a power cut."""
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
+        make_folder(folder.parent, 0o777)
+        folder.mkdir(mode, exist_ok=True)
         sync_folder(folder.parent)
 
 
@@ -266,6 +267,6 @@ def disk_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         where = error.filename or path
         raise GalleryError(
-            f"cannot make or write {where}: {error.strerror or error}. Expected a folder with rights to write in it, "
+            f"cannot use {where}: {error.strerror or error}. Expected a folder with rights to write in it, "
             "on a disk with room that is not read-only."
         ) from error

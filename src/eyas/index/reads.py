@@ -9,11 +9,11 @@ from zlib import crc32
 import numpy as np
 
 from eyas.errors import GalleryError
-from eyas.index.arrivals import source_text, stored_source
+from eyas.index.arrivals import is_text, source_text, stored_source
 from eyas.index.filters import compile_where
 from eyas.index.records import Floats, Ids, Item, State
 
-_CHUNK = 2048
+_CHUNK = 128  # rows of a few KiB: they stay in the processor's cache between SQLite and the array
 _SCAN_SHARE = 8
 """Vectors are read in one pass over the table where at least one row of so many is asked for."""
 
@@ -146,9 +146,9 @@ def find(
     condition, parameters = compile_where(where or {})
     stored_sources = None if sources is None else [stored_source(str(source), "sources") for source in sources]
     for values, column in (
-        (labels, "items.label IN (SELECT id FROM labels WHERE name IN ({}))"),
+        (_texts(labels), "items.label IN (SELECT id FROM labels WHERE name IN ({}))"),
         (stored_sources, "items.source IN ({})"),
-        (hashes, "items.hash IN ({})"),
+        (_texts(hashes), "items.hash IN ({})"),
     ):
         if values is not None:
             listed = column.format("SELECT value FROM wanted WHERE list = ?")
@@ -156,3 +156,7 @@ def find(
             condition, parameters = f"{listed} AND {condition}", [column, *parameters]
     rows = db.execute(f"SELECT id FROM items WHERE {condition} ORDER BY id", parameters)
     return np.fromiter((row[0] for row in rows), np.int64)
+
+
+def _texts(values: Iterable[str] | None) -> list[str] | None:
+    return None if values is None else [value for value in values if is_text(value)]  # others are never stored

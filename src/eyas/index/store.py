@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from eyas.errors import ConfigError, GalleryError
 from eyas.index import changes, history, reads, snapshots
 from eyas.index.arrivals import check_label, checked_arrivals, checked_ids, metadata_text
-from eyas.index.database import FILE, Database, create_database
+from eyas.index.database import FILE, Database, create_database, disk_errors
 from eyas.index.history import HistoryEntry
 from eyas.index.records import (
     KINDS,
@@ -72,7 +72,8 @@ class Store:
         Raises GalleryError: no gallery there (what is there instead), another application's database, another format
         version, a damaged file, no rights.
         """
-        _check_place(folder)
+        with disk_errors(folder):
+            _check_place(folder)
         database = Database(folder)
         try:
             with database.reading() as db:
@@ -246,7 +247,8 @@ class Store:
 
     def _need_room(self, size: int) -> None:
         """Raise GalleryError where the disk has no room for `size` bytes twice: in the journal, then in the file."""
-        free = shutil.disk_usage(self.folder).free
+        with disk_errors(self.folder):
+            free = shutil.disk_usage(self.folder).free
         if free < 2 * size:
             raise GalleryError(
                 f"{self.folder}: the disk is too full: expected {2 * size / 1e6:,.0f} MB free, there are "
