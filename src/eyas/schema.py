@@ -103,6 +103,7 @@ class Schedule(Section):
     """How the learning rate falls after the warm-up."""
 
     name: Literal["cosine"] = "cosine"
+    start_factor: Fraction = 0.0  # learning rate at the start of the warm-up as a share of Train.learning_rate
     final_factor: Fraction = 0.0  # last learning rate as a share of Train.learning_rate
     cosine_epochs: Count | None = None  # length of the cosine; None: it ends with the run
 

@@ -184,6 +184,7 @@ def test_a_finished_run_resumed_elsewhere_brings_its_best_weights(scenes: Path, 
 
 def test_a_limited_validation_spreads_over_the_data(scenes: Path) -> None:
     from eyas.data import load_dataset
+
     data = load_dataset(scenes, "val")
     assert [s.image_id for s in spread(data, 2).samples] == [data.samples[0].image_id, data.samples[2].image_id]
     assert spread(data, None) is data and spread(data, 99) is data

@@ -81,6 +81,7 @@ class Trainer:
                 base_lr=train.learning_rate * scale,
                 warmup_steps=max(train.warmup_steps, round(train.warmup_epochs * steps)),
                 last_step=last_epoch * steps - 1,
+                start_factor=train.schedule.start_factor,
                 final_factor=train.schedule.final_factor,
             ),
             clip_norm=train.optimizer.clip_norm,

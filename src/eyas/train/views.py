@@ -21,7 +21,7 @@ ERASED = (0.02, 0.25)
 
 
 def random_view(picture: Image, size_hw: tuple[int, int], config: Pictures, rng: np.random.Generator) -> Image:
-    """A random view of `picture` (uint8 RGB [h,w,3]) of `size_hw`; what lies outside of the picture is black."""
+    """A random view of `picture` (uint8 RGB [h,w,3]) of `size_hw`; the rim is mirrored outwards."""
     affine = random_map((picture.shape[0], picture.shape[1]), size_hw, config, rng)
     view = warped(picture, affine, size_hw)
     if config.colour > 0:
@@ -49,7 +49,8 @@ def warped(picture: Image, affine: Matrix, size_hw: tuple[int, int]) -> Image:
     # OpenCV maps pixel centres; `affine` maps pixel edges, half a pixel away.
     matrix = affine.copy()
     matrix[:, 2] += affine[:, :2].sum(1) / 2 - 0.5
-    view = cv2.warpAffine(picture, matrix, (size_hw[1], size_hw[0]), flags=cv2.INTER_LINEAR)
+    size_wh = (size_hw[1], size_hw[0])
+    view = cv2.warpAffine(picture, matrix, size_wh, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     return np.asarray(view, np.uint8)
 
 
