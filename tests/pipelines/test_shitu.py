@@ -24,7 +24,7 @@ LABELS = ["milk", "milk", "green tea", "green tea", "juice", "juice"]
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
-    return {"Detection": tiny_bundle(folder).path, "Recognition": tiny_feature_bundle(folder).path}
+    return {"Detection": tiny_bundle(folder, (32, 32)).path, "Recognition": tiny_feature_bundle(folder).path}
 
 
 def config(models: dict[str, Path], *parts: str, **top: object) -> dict[str, Any]:

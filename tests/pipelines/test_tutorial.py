@@ -89,7 +89,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("EYAS_HOME", str(home))
         for bundle, name in ((tiny_bundle, "PP-ShiTuV2_det"), (tiny_feature_bundle, "PP-ShiTuV2_rec")):
             place = converted_bundle(name)
-            made = bundle(tmp_path_factory.mktemp("made"), model=name).path
+            made = bundle(tmp_path_factory.mktemp("made"), (32, 32), model=name).path
             shutil.copytree(made, place)
     return home
 
