@@ -155,6 +155,19 @@ def test_open_says_what_is_there_instead(tmp_path: Path, make: Callable[[Path], 
     assert str(folder) in str(caught.value)
 
 
+def test_a_read_only_disk_can_be_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.append(rows(3), pictures(3))
+    store.close()
+    monkeypatch.setattr("eyas.index.database._is_sealed", lambda _: True)
+    with Store.open(store.folder) as sealed:
+        np.testing.assert_array_equal(sealed.vectors([0, 1, 2]), rows(3))
+        assert sealed.find(labels=["label 0"]).tolist() == [0] and sealed.verify() == []
+        assert [path.name for path in store.folder.iterdir()] == ["gallery.sqlite"]
+        for change in (lambda: sealed.remove([0]), lambda: sealed.set_setting("a", 1), sealed.undo):
+            with pytest.raises(GalleryError, match="may be read but not written"):
+                change()
+
+
 def test_a_closed_store_says_so(store: Store) -> None:
     store.close()
     store.close()

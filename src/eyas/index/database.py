@@ -52,7 +52,7 @@ class Database:
         self._idle: list[sqlite3.Connection] = []
         self._failed: str | None = None
         self._closed = False
-        with explained(self.file):
+        with explained(self.file), disk_errors(self.file):
             self._writer = _connect(self.file, _WRITE_CACHE_KIB)
 
     @contextmanager
@@ -191,7 +191,7 @@ def sync_file(file: Path) -> None:
 
 def _connect(file: Path, cache_kib: int) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        f"{file.absolute().as_uri()}?mode=rw",
+        f"{file.absolute().as_uri()}?{'immutable=1' if _is_sealed(file) else 'mode=rw'}",
         uri=True,
         timeout=BUSY_SECONDS,
         isolation_level=None,
@@ -217,6 +217,14 @@ def _connect(file: Path, cache_kib: int) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _is_sealed(file: Path) -> bool:
+    """Whether `file` lies on a read-only disk and nobody has it open for writing, so that no journal is needed."""
+    if os.name == "nt":
+        return False
+    read_only = bool(os.statvfs(file.parent).f_flag & os.ST_RDONLY)
+    return read_only and not file.with_name(f"{FILE}-wal").exists()
 
 
 def _check_format(connection: sqlite3.Connection, file: Path) -> None:

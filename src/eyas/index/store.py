@@ -67,7 +67,7 @@ class Store:
 
     @staticmethod
     def open(folder: Path) -> "Store":
-        """The store in `folder`.
+        """The store in `folder`. On a read-only disk it can be read, and must not be changed from elsewhere meanwhile.
 
         Raises GalleryError: no gallery there (what is there instead), another application's database, another format
         version, a damaged file, no rights.
