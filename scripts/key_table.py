@@ -1,7 +1,7 @@
 """Tables of configuration keys in the documentation, made from eyas.schema: `python scripts/key_table.py docs/*.md`.
 
 Between `<!-- keys: SECTION -->` and `<!-- end of keys -->` stands a table of the section's keys with their defaults,
-the values that are taken, and the comment that stands behind the key in schema.py.
+the values that are taken, and the comment that stands behind the key in schema.py. SECTION may be a pipeline's name.
 """
 
 import inspect
@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from eyas.problems import describe, short
-from eyas.schema import ModuleConfig, Section
+from eyas.schema import PIPELINE_SECTIONS, ModuleConfig, Section
 
-MARKED = re.compile(r"(<!-- keys: (\w+) -->\n).*?(<!-- end of keys -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- keys: ([\w-]+) -->\n).*?(<!-- end of keys -->)", re.DOTALL)
 
 
 def table(name: str) -> str:
-    """The Markdown table of one section of a module configuration."""
+    """The Markdown table of one section of a module configuration, or of the file of a pipeline."""
     sections = {info.alias: info.annotation for info in ModuleConfig.model_fields.values()}
-    rows = _rows(sections[name], f"{name}.")
+    pipeline = PIPELINE_SECTIONS.get(name)
+    rows = _rows(sections[name], f"{name}.") if pipeline is None else _rows(pipeline, "")
     head = [("key", "default", "value", "note"), ("---",) * 4]
     return "".join(f"| {' | '.join(row)} |\n" for row in [*head, *rows])
 
@@ -32,14 +33,15 @@ def filled(text: str) -> str:
 def _rows(section: Any, prefix: str) -> list[tuple[str, ...]]:
     comments = _comments(section)
     rows: list[tuple[str, ...]] = []
-    for name, info in section.model_fields.items():
+    for field, info in section.model_fields.items():
+        name = info.alias or field
         if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
             rows += _rows(info.annotation, f"{prefix}{name}.")
             continue
         kind = next((item.phrase for item in info.metadata if hasattr(item, "phrase")), None)
         value = kind or describe(info.annotation)
         default = "-" if info.is_required() else short(_plain(info.default))
-        rows.append((f"`{prefix}{name}`", f"`{default}`", value.removesuffix(" or null"), comments.get(name, "")))
+        rows.append((f"`{prefix}{name}`", f"`{default}`", value.removesuffix(" or null"), comments.get(field, "")))
     return rows
 
 

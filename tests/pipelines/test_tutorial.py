@@ -4,6 +4,7 @@ Tiny networks stand where the published ones would be kept after their download.
 """
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -128,6 +129,16 @@ def test_python(code: str, here: Path, capsys: pytest.CaptureFixture[str]) -> No
     kept = (here / "drink_index" / "id_map.yaml").read_text()
     assert sum(kept.count(label) for label in ("Lays chips", "yuanqisenlin")) == 4
     assert "new" not in kept
+
+
+def test_the_page_on_recognition(here: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "recognition.md").read_text(encoding="utf-8")
+    section = page.partition("\n## The pipeline in Python\n")[2].partition("\n## ")[0]
+    shutil.move(here / "drink_dataset_v2.0", here / "drinks")
+    blocks = re.findall(r"^```python\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    exec("\n".join(blocks), {})
+    assert (here / "output" / "001_res.json").is_file()
 
 
 def run(*arguments: str) -> int:
