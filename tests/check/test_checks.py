@@ -221,8 +221,8 @@ def test_real_sets_raise_no_alarm(shared_data: Path, folder: str) -> None:
 
 
 def test_real_products_raise_no_alarm(shared_data: Path) -> None:
-    told = check_recognition(shared_data / "grocery_store").faults.kept
-    assert [(one.severity, one.code) for one in told] == [("info", "split-missing")]
+    """train and val: enough to train, and to measure by searching for one among the other."""
+    assert check_recognition(shared_data / "grocery_store").faults.kept == []
 
 
 def test_real_voc(shared_data: Path, tmp_path: Path) -> None:

@@ -251,3 +251,26 @@ def test_state_of_another_model_is_refused() -> None:
 def test_a_decay_of_one_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"less than 1; it is 1\.0"):
         EMA(nn.Linear(1, 1), 1.0)
+
+
+def test_an_average_that_starts_anew_forgets() -> None:
+    """After a restart it is that of a run which began with the present weights."""
+    net = Net()
+    ema = EMA(net, 0.9)
+    for _ in range(3):
+        shift(net)
+        ema.update(net)
+    ema.restart(net)
+    fresh = EMA(net, 0.9)
+    for _ in range(2):
+        assert ema.step == fresh.step
+        assert all(torch.equal(value, fresh.weights()[name]) for name, value in ema.weights().items())
+        shift(net)
+        ema.update(net)
+        fresh.update(net)
+
+
+def shift(net: nn.Module) -> None:
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(torch.rand_like(parameter))

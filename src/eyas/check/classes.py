@@ -24,6 +24,8 @@ def check_splits(layout: Layout, sizes: Mapping[str, int], recognition: bool, re
             report(Fault("error", "split-empty", file, f"the split {name} has no image", fix=fix))
     needed = ("train", "gallery", "query") if recognition else ("train", "val")
     absent = [name for name in needed if name not in layout.splits]
+    if recognition and "train" in layout.splits and {"val", "test"} & set(layout.splits) and len(absent) == 2:
+        absent = []  # training and evaluation search for the pictures of that part among those of train
     if absent:
         message = f"there is no {' and no '.join(absent)}; training needs {', '.join(needed)}. Found: "
         fix = "Split the dataset before training with it."

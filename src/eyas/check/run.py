@@ -9,13 +9,13 @@ from eyas.check.demo import MOST, spread, write_demo
 from eyas.check.outputs import FAULT_TEXT, FOLDER, clear_demo, counted, write_faults, write_histogram, write_result
 from eyas.check.prepare import prepare_dataset
 from eyas.check.progress import progress_bar
+from eyas.config import module_configs
 from eyas.data.labelled import LabelledImages
 from eyas.data.labelled_layout import find_labelled
 from eyas.data.layout import find_layout
 from eyas.data.sample import Dataset
 from eyas.errors import ConfigError, DatasetError
 from eyas.schema import ModuleConfig
-from eyas.store import STORE
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +62,8 @@ def run(config: ModuleConfig) -> CheckResult:
 
 def _is_recognition(model: str, root: Path) -> bool:
     """Whether the images of `root` have labels instead of boxes: the model says so, or the dataset alone does."""
-    entry = STORE.get(model)
-    if entry is not None and entry.task == "embedding":
+    file = module_configs().get(model)
+    if file is not None and file.parent.name == "image_feature":
         return True
     try:
         find_layout(root)
