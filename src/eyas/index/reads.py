@@ -14,7 +14,7 @@ from eyas.index.filters import compile_where
 from eyas.index.records import Floats, Ids, Item, State
 
 _CHUNK = 128  # rows of a few KiB: they stay in the processor's cache between SQLite and the array
-_SCAN_SHARE = 8
+_SCAN_SHARE = 3
 """Vectors are read in one pass over the table where at least one row of so many is asked for."""
 
 
