@@ -145,6 +145,7 @@ class Pictures(Section):
     rotate_chance: Fraction = 1.0  # probability of a rotation
     colour: NotNegative = 0.0  # strength of gain, offset, gamma, saturation, blur and noise; 0: none
     erase: Fraction = 0.0  # probability: a rectangle of 2 to 25 % of the view is painted over
+    cutmix: Fraction = 0.0  # probability: a rectangle shows another picture, whose label counts by its area
 
 
 class Train(Section):

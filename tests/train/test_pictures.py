@@ -16,7 +16,7 @@ from eyas.errors import ConfigError
 from eyas.schema import Features, Pictures, Train
 from eyas.train.loader import Position, RunSampler, make_loader
 from eyas.train.pictures import PictureSchedule, TrainPictures, collate, shrunk
-from eyas.train.views import erased, random_map, random_view, warped
+from eyas.train.views import cutmix, erased, random_map, random_view, warped
 
 
 def config(batch_size: int, each: int | None, **more: object) -> Train:
@@ -76,7 +76,7 @@ def test_views_grow_in_equal_parts_of_the_run() -> None:
     assert PictureSchedule(labelled([4]), config(4, None, input_size=(32, 64))).size_hw(0, 5) == (32, 64)
 
 
-RECIPE = Pictures(area=(0.3, 1.0), shift=3, rotate=20.0, rotate_chance=0.5, colour=0.5, erase=0.5)
+RECIPE = Pictures(area=(0.3, 1.0), shift=3, rotate=20.0, rotate_chance=0.5, colour=0.5, erase=0.5, cutmix=0.5)
 
 
 def test_workers_and_restarts_change_no_pixel_and_labels_stay(tmp_path: Path) -> None:
@@ -93,7 +93,8 @@ def test_workers_and_restarts_change_no_pixel_and_labels_stay(tmp_path: Path) ->
     for one, other in zip(
         [*whole, *whole[steps + 1 :]], [*batches(1, Position()), *batches(0, Position(1, 1))], strict=True
     ):
-        assert torch.equal(one.images, other.images) and torch.equal(one.labels, other.labels)
+        for field in ("images", "labels", "others", "shares"):
+            assert torch.equal(getattr(one, field), getattr(other, field))
     assert whole[0].images.shape == (4, 32, 64, 3) and whole[0].images.dtype == torch.uint8
     draws = [d for e in range(2) for b in schedule.draws(e, 2, 0, 0, 1) for d in b]
     assert torch.cat([b.labels for b in whole]).tolist() == [images.label_ids[d.index] for d in draws]
@@ -147,6 +148,16 @@ def test_what_is_painted_over_has_one_colour() -> None:
         changed = (out != view).any(-1)
         assert 0.01 < changed.mean() < 0.35
         assert len(np.unique(out[changed], axis=0)) == 1
+
+
+def test_a_mixed_view_says_how_much_of_the_other_it_shows() -> None:
+    view, other = np.zeros((40, 60, 3), np.uint8), np.full((40, 60, 3), 9, np.uint8)
+    shares = []
+    for seed in range(200):
+        out, share = cutmix(view, other, np.random.default_rng(seed))
+        assert (out == 9).all(-1).mean() == pytest.approx(share)
+        shares.append(share)
+    assert min(shares) < 0.02 and 0.25 < np.mean(shares) < 0.45
 
 
 def test_large_pictures_are_kept_small() -> None:

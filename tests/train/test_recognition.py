@@ -102,8 +102,7 @@ def test_evaluate_export_and_predict_by_configuration(trained: Path, lists: Path
 def test_resume_is_exact(lists: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four epochs in one go, or stopped after the second one: the same weights to the last bit, average included."""
     recipe = (
-        "Train.pictures={area: [0.3, 1.0], rotate: 20, shift: 2, colour: 0.5, erase: 0.5, sides: [32, 40]}",
-        "Train.features.triplet=true",
+        "Train.pictures={area: [0.3, 1.0], rotate: 20, shift: 2, colour: 0.5, cutmix: 0.5, sides: [32, 40]}",
         "Train.epochs_iters=4",
         "Train.eval_interval=3",
         "Train.ema_cycle=2",
@@ -135,12 +134,16 @@ def test_the_loss_of_a_batch_is_the_loss_of_its_features(name: str) -> None:
     images, labels = torch.randint(0, 256, (6, 32, 32, 3), dtype=torch.uint8), torch.tensor([0, 0, 1, 1, 4, 4])
     net = TrainNet(model, (1 / 255,) * 3, (-0.5, 0.0, 0.5))
     settings = Features(label_smoothing=0.1, triplet=True)
-    got = batch_loss(net, PictureBatch(images, labels), settings)
+    others, shares = labels.flip(0), torch.tensor([0.0, 0.3, 0.0, 0.0, 0.0, 1.0])
+    got = batch_loss(net, PictureBatch(images, labels, others, torch.zeros(6)), settings)
     pixels = images.permute(0, 3, 1, 2) / 255 + torch.tensor([-0.5, 0.0, 0.5]).view(3, 1, 1)
     features, logits = model.forward_train(pixels, labels)
     wanted = metric_loss(features, logits, labels, smoothing=0.1, triplet=True)
     torch.testing.assert_close(got.total, wanted.total, rtol=1e-5, atol=1e-5)
     assert got.triplet > 0
+    mixed = batch_loss(net, PictureBatch(images, labels, others, shares), Features())
+    targets = (1 - shares)[:, None] * torch.eye(5)[labels] + shares[:, None] * torch.eye(5)[others]
+    torch.testing.assert_close(mixed.total, torch.nn.functional.cross_entropy(logits, targets), rtol=1e-4, atol=1e-4)
 
 
 def test_the_warm_up_counts_epochs_too(lists: Path, tmp_path: Path) -> None:
@@ -193,6 +196,7 @@ def test_faulty_pictures_are_refused_or_left_out(tmp_path: Path) -> None:
             "Train.augment.mosaic=0.5",
             r"Train.augment: means something to detectors alone, and .* feature network",
         ),
+        ("PP-ShiTuV2_rec", "Train.pictures.cutmix=0.5", "Train.pictures.cutmix: a mixed picture has two labels"),
         (MODEL, "Train.keep_ratio=true", "Train.keep_ratio: means something to detectors alone"),
         (MODEL, "Train.multi_scale=[64]", "Train.multi_scale: means something to detectors alone"),
         ("PP-ShiTuV2_det", "Train.features.triplet=true", "Train.features: means something to feature networks alone"),

@@ -23,16 +23,35 @@ class MetricTerms:
     triplet: Tensor
 
 
+@dataclass(frozen=True)
+class Mixture:
+    """What else the images show: labels [B] int64, and how much of each image that is, [B] float32 from 0 to 1."""
+
+    labels: Tensor
+    shares: Tensor
+
+
 def metric_loss(
-    features: Tensor, logits: Tensor, labels: Tensor, *, smoothing: float = 0.0, triplet: bool = False
+    features: Tensor,
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    smoothing: float = 0.0,
+    triplet: bool = False,
+    mixture: Mixture | None = None,
 ) -> MetricTerms:
     """Cross entropy of the logits [B,K], plus the triplet loss of the features [B,D] where `triplet`.
 
     The published PP-ShiTuV2_rec was trained with smoothing 0.1 and the triplet loss, the CLIP networks with neither.
-    `smoothing` e: the target is 1 - e at the true class plus e / K everywhere. Safe under autocast.
+    `smoothing` e: the target is 1 - e at the true class plus e / K everywhere. Of a `mixture` the entropies
+    of both labels count by their shares (Yun et al. 2019). Safe under autocast.
     """
     with torch.autocast(logits.device.type, enabled=False):
-        cls = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+        cls = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing, reduction="none")
+        if mixture is not None:
+            other = F.cross_entropy(logits.float(), mixture.labels, label_smoothing=smoothing, reduction="none")
+            cls = torch.lerp(cls, other, mixture.shares)
+        cls = cls.mean()
         pairs = triplet_angular_margin(features, labels) if triplet else torch.zeros_like(cls)
         return MetricTerms(cls + pairs, cls.detach(), pairs.detach())
 

@@ -5,6 +5,7 @@ As in `eyas.train.loader`, the picture at a place of an epoch is a pure function
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from torch.utils.data import Dataset
 from eyas.data.labelled import LabelledImages
 from eyas.errors import ConfigError
 from eyas.schema import Train
-from eyas.train.views import Image, random_view
+from eyas.train.views import Image, cutmix, random_view
 from eyas.vision.image import read_image
 
 CACHE_BYTES = 2_000_000_000
@@ -35,14 +36,27 @@ class PictureDraw:
 
 @dataclass(frozen=True)
 class PictureBatch:
-    """images uint8 [B,H,W,3] and their labels int64 [B]."""
+    """images uint8 [B,H,W,3] and their labels int64 [B]; `others` [B] are the labels of what else they show, `shares`
+    float32 [B] how much of them that is: 0 where nothing was mixed in."""
 
     images: torch.Tensor
     labels: torch.Tensor
+    others: torch.Tensor
+    shares: torch.Tensor
 
     def to(self, device: torch.device) -> "PictureBatch":
         """The same on another device."""
-        return PictureBatch(*(t.to(device, non_blocking=True) for t in (self.images, self.labels)))
+        tensors = (self.images, self.labels, self.others, self.shares)
+        return PictureBatch(*(tensor.to(device, non_blocking=True) for tensor in tensors))
+
+
+class View(NamedTuple):
+    """One training image with its label, and the label and share of what was mixed in."""
+
+    image: Image
+    label: int
+    other: int
+    share: float
 
 
 class PictureSchedule:
@@ -109,7 +123,7 @@ class PictureSchedule:
             yield [PictureDraw(int(order[place]), (self.seed, epoch, place), size_hw) for place in places]
 
 
-class TrainPictures(Dataset[tuple[Image, int]]):
+class TrainPictures(Dataset[View]):
     """Makes the view and label of a draw. Pictures are decoded once and kept, smaller where they are large."""
 
     def __init__(self, images: LabelledImages, config: Train) -> None:
@@ -121,9 +135,17 @@ class TrainPictures(Dataset[tuple[Image, int]]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, draw: PictureDraw) -> tuple[Image, int]:
-        view = random_view(self._picture(draw.index), draw.size_hw, self.config, np.random.default_rng((*draw.key, 2)))
-        return view, int(self.images.label_ids[draw.index])
+    def __getitem__(self, draw: PictureDraw) -> View:
+        rng = np.random.default_rng((*draw.key, 2))
+        view, label = self._view(draw.index, draw.size_hw, rng)
+        if not self.config.cutmix or rng.random() >= self.config.cutmix:
+            return View(view, label, label, 0.0)
+        second, other = self._view(int(rng.integers(len(self))), draw.size_hw, rng)
+        mixed, share = cutmix(view, second, rng)
+        return View(mixed, label, other, share)
+
+    def _view(self, index: int, size_hw: tuple[int, int], rng: np.random.Generator) -> tuple[Image, int]:
+        return random_view(self._picture(index), size_hw, self.config, rng), int(self.images.label_ids[index])
 
     def _picture(self, index: int) -> Image:
         if index in self._cache:
@@ -143,7 +165,8 @@ def shrunk(picture: Image, limit: int) -> Image:
     return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def collate(pictures: list[tuple[Image, int]]) -> PictureBatch:
+def collate(views: list[View]) -> PictureBatch:
     """Stack views of one size."""
-    images, labels = np.stack([image for image, _ in pictures]), np.array([label for _, label in pictures], np.int64)
-    return PictureBatch(torch.from_numpy(images), torch.from_numpy(labels))
+    images, labels, others, shares = zip(*views, strict=True)
+    arrays = (np.stack(images), np.array(labels, np.int64), np.array(others, np.int64), np.array(shares, np.float32))
+    return PictureBatch(*(torch.from_numpy(array) for array in arrays))

@@ -21,7 +21,7 @@ from eyas.pipelines.embedder import Embedder
 from eyas.schema import Features, Train
 from eyas.train.datasets import LabelledParts
 from eyas.train.loader import Position, RunSampler, make_loader
-from eyas.train.metric_losses import MetricTerms, metric_loss
+from eyas.train.metric_losses import MetricTerms, Mixture, metric_loss
 from eyas.train.pictures import PictureBatch, PictureSchedule, TrainPictures, collate
 from eyas.train.ranks import Ranks
 from eyas.train.task import Loss, Validation
@@ -109,7 +109,14 @@ class RecognitionTask:
 def batch_loss(net: nn.Module, batch: PictureBatch, settings: Features) -> MetricTerms:
     """The loss terms of one batch."""
     features, logits = net(batch.images, batch.labels)
-    return metric_loss(features, logits, batch.labels, smoothing=settings.label_smoothing, triplet=settings.triplet)
+    return metric_loss(
+        features,
+        logits,
+        batch.labels,
+        smoothing=settings.label_smoothing,
+        triplet=settings.triplet,
+        mixture=Mixture(batch.others, batch.shares),
+    )
 
 
 def _feature_net(model: Network) -> FeatureNet:

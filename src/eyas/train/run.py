@@ -75,6 +75,10 @@ def check_keys(config: ModuleConfig) -> None:
         if getattr(train, key) != getattr(fresh, key):
             kind, other = ("feature network", "detectors") if features else ("detector", "feature networks")
             raise ConfigError(f"Train.{key}: means something to {other} alone, and {name} is a {kind}. Leave it out.")
+    if train.features.triplet and train.pictures.cutmix:
+        raise ConfigError(
+            "Train.pictures.cutmix: a mixed picture has two labels, which Train.features.triplet cannot use."
+        )
     shape = MODELS[name]
     if isinstance(shape, ViTConfig):
         side = shape.image_size

@@ -66,6 +66,22 @@ def erased(view: Image, rng: np.random.Generator) -> Image:
     return out
 
 
+def cutmix(view: Image, other: Image, rng: np.random.Generator) -> tuple[Image, float]:
+    """`view` with a rectangle from the same place of `other`, and the share of it that this covers.
+
+    CutMix (Yun et al. 2019): the rectangle has the shape of the view, its area is uniform and its centre anywhere; what
+    sticks out is cut off.
+    """
+    height, width = view.shape[:2]
+    side = math.sqrt(rng.random())
+    x, y = rng.random(2) * (width, height)
+    left, right = (int(np.clip(round(x + sign * side * width / 2), 0, width)) for sign in (-1, 1))
+    top, bottom = (int(np.clip(round(y + sign * side * height / 2), 0, height)) for sign in (-1, 1))
+    out = view.copy()
+    out[top:bottom, left:right] = other[top:bottom, left:right]
+    return out, (bottom - top) * (right - left) / (height * width)
+
+
 def _random_window(
     picture_hw: tuple[int, int], config: Pictures, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
