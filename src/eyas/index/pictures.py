@@ -1,6 +1,5 @@
 """A picture that shall go into a gallery, and what every way of naming one shares."""
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from os.path import normpath
@@ -10,9 +9,8 @@ from typing import Any
 from eyas.data.faults import Fault, shown
 from eyas.data.textfiles import read_text
 from eyas.errors import GalleryError
+from eyas.index.arrivals import check_label
 
-MAX_LABEL = 256  # characters
-MAX_LABEL_BYTES = 1024  # of its UTF-8
 _MAX_TEXT = 512_000_000  # bytes of a list
 _NAMED = 20  # problems that an error names
 
@@ -47,10 +45,10 @@ def checked_label(label: str) -> str:
     """`label`; raises ValueError, in words, where a gallery does not take it."""
     if not label.strip():
         raise ValueError("the label is empty")
-    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in label):
-        raise ValueError(f"the label {shown(label)} holds a control character")
-    if len(label) > MAX_LABEL or len(label.encode()) > MAX_LABEL_BYTES:
-        raise ValueError(f"the label {shown(label)} has {len(label)} characters; {MAX_LABEL} fit")
+    try:
+        check_label(label, "")
+    except GalleryError as problem:
+        raise ValueError(str(problem).removeprefix(": ")) from problem
     return label
 
 

@@ -9,7 +9,7 @@ import pickletools
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
@@ -31,7 +31,13 @@ def read_pdparams(path: Path) -> dict[str, NDArray[Any]]:
     The arrays are read-only views of the mapped file, at any byte (`flags.aligned` may be false): copy one to change
     it.  Raises ModelError, with the byte and the instruction or name that was met, where the file is something else.
     """
-    result = _Machine(mapped(path), str(path)).run()
+    try:
+        result = Machine(mapped(path)).run()
+    except Refused as problem:
+        raise ModelError(
+            f"{path}: {problem}. Expected numpy arrays, as paddle.save writes the weights of a network. "
+            "Nothing in the file was run."
+        ) from problem
     if not isinstance(result, dict):
         raise ModelError(f"{path}: it holds {kind(result)}. Expected a dict of arrays.")
     arrays = {}
@@ -50,12 +56,19 @@ class _Mark:
     """Where a tuple or a group of dict items starts on the stack."""
 
 
-class _Machine:
-    """One run over one file: a stack, a memo, and an instruction at a time."""
+class Machine:
+    """One run over one file: a stack, a memo, and an instruction at a time.
 
-    def __init__(self, data: memoryview, where: str) -> None:
+    A subclass reads a pickle of something else than weights: `WHAT` it is, in the plural, which `GLOBALS` it may name,
+    and what `is_key` and `made_by` allow.
+    """
+
+    WHAT: ClassVar[str] = "weights"
+    GLOBALS: ClassVar[tuple[str, ...]] = GLOBALS
+
+    def __init__(self, data: memoryview) -> None:
+        self.most_steps = _MOST_STEPS
         self._data = data
-        self._where = where
         self._at = 0
         self._now = ""  # the name of the current instruction
         self._stack: list[Any] = []
@@ -63,10 +76,11 @@ class _Machine:
         self._made = 0  # bytes that were made of texts: the only data that is copied
 
     def run(self) -> object:
-        """What the pickle describes."""
-        start = 0
+        """What the pickle describes.  Raises Refused, which names the byte and the instruction."""
+        start = steps = 0
         try:
-            for _ in range(_MOST_STEPS):
+            while steps < self.most_steps:
+                steps += 1
                 start = self._at
                 if start == len(self._data):
                     raise Refused("the file ends without STOP")
@@ -75,14 +89,11 @@ class _Machine:
                 if self._now == "STOP":
                     return self._stop()
                 if code not in _INSTRUCTIONS:
-                    raise Refused(f"{self._now} is not an instruction that weights need")
+                    raise Refused(f"{self._now} is not an instruction that {self.WHAT} need")
                 _INSTRUCTIONS[code](self)
-            raise Refused(f"{self._now} is one of more than {_MOST_STEPS} instructions")
+            raise Refused(f"{self._now} is one of more than {self.most_steps} instructions")
         except Refused as problem:
-            raise ModelError(
-                f"{self._where}: byte {start}: {problem}. Expected numpy arrays, as paddle.save writes the weights of "
-                "a network. Nothing in the file was run."
-            ) from problem
+            raise Refused(f"byte {start}: {problem}") from problem
 
     def _stop(self) -> object:
         result = self.pop()
@@ -151,7 +162,7 @@ class _Machine:
         if not isinstance(target, dict) or len(items) % 2:
             raise Refused(f"{self._now} puts {len(items)} values into {kind(target)}")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            if not isinstance(key, str):
+            if not self.is_key(key):
                 raise Refused(f"{self._now} with {kind(key)} as a key")
             if key in target:
                 raise Refused(f"{self._now} sets {key!r:.80} a second time")
@@ -180,13 +191,13 @@ class _Machine:
     def find_global(self, module: object, name: object) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
             raise Refused(f"{self._now} of {kind(module)} and {kind(name)}")
-        if f"{module}.{name}" not in GLOBALS:
-            raise Refused(f"{self._now} asks for {f'{module}.{name}'!r:.200}, which weights do not need")
+        if f"{module}.{name}" not in self.GLOBALS:
+            raise Refused(f"{self._now} asks for {f'{module}.{name}'!r:.200}, which {self.WHAT} do not need")
         self.push(Global(f"{module}.{name}"))
 
     def reduce(self) -> None:
         args = self.pop()
-        result = reduce(self.pop(), args)
+        result = self.made_by(self.pop(), args)
         self._made += len(result) if isinstance(result, bytes) else 0
         if self._made > len(self._data):
             raise Refused("REDUCE makes more data than the file has")
@@ -198,9 +209,17 @@ class _Machine:
         build(target, state)
         self.push(target)
 
+    def is_key(self, key: object) -> bool:
+        """Whether a dict may have that key."""
+        return isinstance(key, str)
 
-_INSTRUCTIONS: dict[int, Callable[[_Machine], None]] = {
-    0x80: _Machine.protocol,
+    def made_by(self, function: object, args: object) -> object:
+        """What REDUCE makes.  Raises Refused for every call that is not known."""
+        return reduce(function, args)
+
+
+_INSTRUCTIONS: dict[int, Callable[[Machine], None]] = {
+    0x80: Machine.protocol,
     0x95: lambda m: m.check_left(m.number("<Q")),  # FRAME
     ord("}"): lambda m: m.push({}),
     ord(")"): lambda m: m.push(()),
@@ -211,7 +230,7 @@ _INSTRUCTIONS: dict[int, Callable[[_Machine], None]] = {
     ord("K"): lambda m: m.push(m.number("<B")),
     ord("M"): lambda m: m.push(m.number("<H")),
     ord("J"): lambda m: m.push(m.number("<i")),
-    0x8A: _Machine.long,
+    0x8A: Machine.long,
     0x8C: lambda m: m.text("<B"),
     ord("X"): lambda m: m.text("<I"),
     0x8D: lambda m: m.text("<Q"),
@@ -222,16 +241,16 @@ _INSTRUCTIONS: dict[int, Callable[[_Machine], None]] = {
     0x86: lambda m: m.group([m.pop(), m.pop()][::-1]),
     0x87: lambda m: m.group([m.pop(), m.pop(), m.pop()][::-1]),
     ord("t"): lambda m: m.group(m.pop_to_mark()),
-    0x94: _Machine.remember,
+    0x94: Machine.remember,
     ord("q"): lambda m: m.remember(m.number("<B")),
     ord("r"): lambda m: m.remember(m.number("<I")),
     ord("h"): lambda m: m.recall(m.number("<B")),
     ord("j"): lambda m: m.recall(m.number("<I")),
     ord("s"): lambda m: m.set_items([m.pop(), m.pop()][::-1]),
     ord("u"): lambda m: m.set_items(m.pop_to_mark()),
-    ord("c"): _Machine.global_line,
+    ord("c"): Machine.global_line,
     0x93: lambda m: m.find_global(*[m.pop(), m.pop()][::-1]),  # STACK_GLOBAL
-    ord("R"): _Machine.reduce,
-    ord("b"): _Machine.build,
+    ord("R"): Machine.reduce,
+    ord("b"): Machine.build,
 }
 _NAMES = {ord(op.code): op.name for op in pickletools.opcodes}
