@@ -242,7 +242,7 @@ def _insert(db: sqlite3.Connection, vectors: Floats, new: Sequence[Arrival], fir
 
 def _blobs(vectors: Floats, rows: Iterable[int]) -> Iterator[memoryview]:
     """The bytes of each row, float32 little-endian, without a copy of them."""
-    flat = memoryview(np.ascontiguousarray(vectors, "<f4")).cast("B")
+    flat = np.ascontiguousarray(vectors, "<f4").data.cast("B")
     size = 4 * vectors.shape[1]
     return (flat[row * size : (row + 1) * size] for row in rows)
 

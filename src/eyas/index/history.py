@@ -112,7 +112,7 @@ def entries(db: sqlite3.Connection, limit: int) -> list[HistoryEntry]:
         "SELECT generation, kind, time, added, updated, removed, undone FROM changes ORDER BY generation DESC LIMIT ?",
         (limit,),
     )
-    return [HistoryEntry(*row[:6], undone=bool(row[6])) for row in rows]
+    return [HistoryEntry(*row[:6], bool(row[6])) for row in rows]
 
 
 def touched_since(db: sqlite3.Connection, number: int) -> Ids | None:
