@@ -112,7 +112,10 @@ def entries(db: sqlite3.Connection, limit: int) -> list[HistoryEntry]:
         "SELECT generation, kind, time, added, updated, removed, undone FROM changes ORDER BY generation DESC LIMIT ?",
         (limit,),
     )
-    return [HistoryEntry(*row[:6], bool(row[6])) for row in rows]
+    return [
+        HistoryEntry(number, kind, time, added, updated, removed, bool(undone))
+        for number, kind, time, added, updated, removed, undone in rows
+    ]
 
 
 def touched_since(db: sqlite3.Connection, number: int) -> Ids | None:
