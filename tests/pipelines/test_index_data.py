@@ -91,6 +91,14 @@ def test_saving_where_it_lies_renews_what_paddlex_reads(tmp_path: Path) -> None:
     assert index.gallery.undo().added == (0,)
 
 
+def test_paddlex_files_may_be_left_out(tmp_path: Path) -> None:
+    filled().save(tmp_path / "g")
+    index = filled(labels=["new"])
+    index.save(tmp_path / "g", paddlex=False)
+    assert names(tmp_path / "g") == {"gallery.sqlite"}  # those of the earlier index would say something else
+    assert IndexData.load(tmp_path / "g").id_map == {0: "new"}
+
+
 @pytest.mark.parametrize("changes", [{"metric": "hamming"}, {"labels": []}])
 def test_what_paddlex_cannot_use_has_no_files_of_it(tmp_path: Path, changes: dict[str, Any]) -> None:
     filled().save(tmp_path / "g")

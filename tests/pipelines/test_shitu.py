@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
 from tests.fakes import embedding_manifest, tiny_bundle, tiny_feature_bundle
 
@@ -104,7 +105,7 @@ def test_old_form_writes_the_folder_and_returns_the_index(pipeline: ShiTuPipelin
     index = pipeline.build_index(data_root=str(root), index_dir=str(index_dir), index_type="IVF", metric_type="L2")
     assert isinstance(index, IndexData)
     assert (index.index_type, index.metric_type, index.id_map) == ("IVF", "L2", dict(enumerate(LABELS)))
-    assert {"gallery.sqlite", "vector.index", "id_map.yaml"} <= {path.name for path in index_dir.iterdir()}
+    assert {path.name.partition("-")[0] for path in index_dir.iterdir()} == {"gallery.sqlite"}
     assert best(pipeline.predict(x=str(root / "gallery"), index_dir=str(index_dir))) == LABELS
     assert best(pipeline.predict({"img": str(root / "gallery" / "4.png")}, str(index_dir))) == ["juice"]
 
@@ -158,6 +159,20 @@ def test_appending_and_removing_in_the_old_form(pipeline: ShiTuPipeline, root: P
     assert sorted(index.id_map) == [1, 2, 3, 5]
     assert IndexData.load(index_dir).id_map == index.id_map
     assert best(pipeline.predict(root / "gallery" / "5.png", index_dir=index_dir)) == ["juice"]
+
+
+def test_an_index_of_paddlex_is_changed_in_the_old_form_and_stays_one(
+    pipeline: ShiTuPipeline, root: Path, tmp_path: Path
+) -> None:
+    pipeline.build_index(pictures()[:5], LABELS[:5]).save(tmp_path / "g")
+    (tmp_path / "g" / "gallery.sqlite").unlink()
+    (root / "gallery.txt").write_text("gallery/5.png juice\n")
+    index = pipeline.append_index(data_root=root, index_dir=tmp_path / "g", metric_type="IP")
+    assert index.id_map == dict(enumerate(LABELS))
+    assert sorted(yaml.safe_load((tmp_path / "g" / "id_map.yaml").read_text())["id_map"]) == [0, 1, 2, 3, 4, 5]
+    pipeline.remove_index(data_root=root, index_dir=tmp_path / "g")
+    assert sorted(yaml.safe_load((tmp_path / "g" / "id_map.yaml").read_text())["id_map"]) == [0, 1, 2, 3, 4]
+    assert len(index) == 5
 
 
 def test_removal_by_a_list_goes_by_picture_and_label(

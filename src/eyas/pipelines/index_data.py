@@ -55,18 +55,26 @@ class IndexData:
             self.gallery.snapshot(Path(folder) / "copy")
             return (Path(folder) / "copy" / FILE).read_bytes()
 
-    def save(self, save_dir: str | PathLike[str]) -> None:
-        """Write the index into `save_dir`: the gallery, and beside it what PaddleX reads, as that is now.
+    def save(self, save_dir: str | PathLike[str], *, paddlex: bool = True) -> None:
+        """Write the index into `save_dir`: the gallery and, with `paddlex`, what PaddleX reads, as that is now.
 
         PaddleX's files are `vector.index`, `id_map.yaml` and `index_info.yaml`; there are none for the metric hamming
-        and for an empty index, which it cannot use.  An index that lies there is replaced, other files stay.
+        and for an empty index, which it cannot use.  They hold every vector once more, and their search structure is
+        built each time.  An index that lies there is replaced, other files stay.
         Raises GalleryError where that fails.
         """
         folder = Path(save_dir).expanduser()
-        if is_gallery(folder) and folder.resolve() == self.gallery.path.resolve():
-            replace_files(folder, self._write_pair, keep_gallery=True)
-        else:
-            replace_files(folder, self._write)
+        lies_there = is_gallery(folder) and folder.resolve() == self.gallery.path.resolve()
+
+        def write(draft: Path) -> None:
+            if not lies_there:
+                self.gallery.snapshot(draft / "copy")
+                _lift(draft / "copy")
+            if paddlex and self.gallery.metric != "hamming" and len(self.gallery):
+                export_index(self.gallery, draft / "pair", "paddlex")
+                _lift(draft / "pair")
+
+        replace_files(folder, write, keep_gallery=lies_there)
 
     @property
     def id_map(self) -> dict[int, str]:
@@ -111,16 +119,6 @@ class IndexData:
 
     def __repr__(self) -> str:
         return f"IndexData({len(self)} pictures, {self.index_type}, {self.metric_type})"
-
-    def _write(self, folder: Path) -> None:
-        self.gallery.snapshot(folder / "copy")
-        _lift(folder / "copy")
-        self._write_pair(folder)
-
-    def _write_pair(self, folder: Path) -> None:
-        if self.gallery.metric != "hamming" and len(self.gallery):
-            export_index(self.gallery, folder / "pair", "paddlex")
-            _lift(folder / "pair")
 
 
 def private_gallery(source: Path) -> Gallery:

@@ -18,6 +18,11 @@ def is_gallery(folder: Path) -> bool:
     return (folder / FILE).is_file()
 
 
+def is_for_paddlex(folder: Path) -> bool:
+    """Whether PaddleX can read `folder`."""
+    return (folder / PADDLEX[0]).is_file()
+
+
 def signature(folder: Path) -> object:
     """Another value once other files have taken the place of those in `folder`.
 

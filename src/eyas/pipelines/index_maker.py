@@ -22,7 +22,7 @@ from eyas.pipelines.index_calls import (
     is_old,
 )
 from eyas.pipelines.index_data import IndexData
-from eyas.pipelines.index_files import is_gallery
+from eyas.pipelines.index_files import is_for_paddlex, is_gallery
 
 log = logging.getLogger(__name__)
 
@@ -169,11 +169,15 @@ class IndexMaker:
         return IndexData(self._galleries.get(folder)) if old and is_gallery(folder) else IndexData.load(folder)
 
     def _changed(self, data: IndexData, index_dir: AnyPath | None) -> IndexData:
-        """`data`, in the old form after it has been written where it came from."""
+        """`data`, in the old form after it has been put into the folder that was named.
+
+        PaddleX's files there are made anew, so that they say the same; where there are none, none are made.
+        """
         if index_dir is None:
             return data
         folder = folder_of(index_dir)
-        data.save(folder)
+        if is_for_paddlex(folder) or not is_gallery(folder) or self._galleries.get(folder) is not data.gallery:
+            data.save(folder, paddlex=is_for_paddlex(folder))
         return IndexData(self._galleries.get(folder))
 
 
