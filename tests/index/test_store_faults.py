@@ -28,6 +28,14 @@ def python(code: str, *arguments: object) -> list[str]:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.splitlines()
 
 
+def test_a_commit_waits_for_the_disk(store: Store) -> None:
+    def setting(name: str) -> object:
+        return store._database._writer.execute(f"PRAGMA {name}").fetchone()[0]
+
+    assert (setting("journal_mode"), setting("synchronous")) == ("wal", 2)  # 2: every commit is synced
+    assert (setting("foreign_keys"), setting("busy_timeout")) == (1, 30_000)
+
+
 def test_changes_of_another_process_are_seen(store: Store) -> None:
     code = (
         "import sys, numpy as np; from pathlib import Path\n"

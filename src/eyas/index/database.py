@@ -52,7 +52,7 @@ class Database:
         self._idle: list[sqlite3.Connection] = []
         self._failed: str | None = None
         self._closed = False
-        with explained(self.file), disk_errors(self.file):
+        with explained(self.file):
             self._writer = _connect(self.file, _WRITE_CACHE_KIB)
 
     @contextmanager
@@ -221,9 +221,10 @@ def _connect(file: Path, cache_kib: int) -> sqlite3.Connection:
 
 def _is_sealed(file: Path) -> bool:
     """Whether `file` lies on a read-only disk and nobody has it open for writing, so that no journal is needed."""
-    if os.name == "nt":
+    try:
+        read_only = bool(os.statvfs(file.parent).f_flag & os.ST_RDONLY)
+    except (AttributeError, OSError):  # Windows; a folder that is gone, of which SQLite will tell
         return False
-    read_only = bool(os.statvfs(file.parent).f_flag & os.ST_RDONLY)
     return read_only and not file.with_name(f"{FILE}-wal").exists()
 
 
