@@ -53,9 +53,10 @@ WITHIN = {
     "paddle": {"vision"},
     "export": {"models"},
     "train": {"models", "export"},
+    "doctor": {"check"},
     "commands": {"terminal"},
     "dataset_commands": {"terminal"},
-    "gallery_commands": {"commands", "terminal"},
+    "gallery_commands": {"terminal"},
     "cli": {"commands", "dataset_commands", "gallery_commands", "terminal"},
     "__main__": {"cli"},
 }

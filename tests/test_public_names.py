@@ -15,6 +15,7 @@ from eyas.store import STORE
 PREDICT_FLAGS = {
     "--batch_size", "--device", "--engine", "--format", "--labels", "--hpi_config", "--input", "--model", "--model_dir",
     "--model_name", "--pipeline", "--save_path", "--threshold", "--use_hpip",
+    "--det_threshold", "--detector", "--evidence", "--index", "--index_dir", "--rec_threshold", "--rec_topk", "--where",
 }  # fmt: skip
 CONFIG_FLAGS = {"-c", "--config", "-o", "--override", "-v", "--verbose", "-q", "--quiet"}
 
@@ -27,6 +28,7 @@ FLAGS = {
     "check": CONFIG_FLAGS | {"dataset", "--save_path"},
     "check_dataset": CONFIG_FLAGS | {"dataset", "--save_path"},
     "dataset": set(),
+    "gallery": set(),
     "convert": {"source", "target", "--model", "--model_name", "--classes", "-v", "--verbose", "-q", "--quiet"},
     "models": set(),
 }

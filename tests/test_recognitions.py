@@ -66,20 +66,20 @@ def test_evidence_is_added_only_where_it_is_asked_for(tmp_path: Path, capsys: py
         ],
     }
     assert (nothing["known"], nothing["margin"]) == (False, None) and "below" in nothing["reason"]
-    with_it = found.to_dict(evidence=True)
+    with_it = found.explained().to_dict()
     assert [box["evidence"] for box in with_it["boxes"]] == [milk, nothing]
     assert [{k: v for k, v in box.items() if k != "evidence"} for box in with_it["boxes"]] == found["boxes"]
     found.save_to_json(tmp_path)
     assert json.loads((tmp_path / "a_res.json").read_text(encoding="utf-8")) == found.to_dict()
-    found.save_to_json(tmp_path / "deep" / "b.json", evidence=True)
+    found.explained().save_to_json(tmp_path / "deep" / "b.json")
     assert json.loads((tmp_path / "deep" / "b.json").read_text(encoding="utf-8")) == with_it
     found.print()
     assert json.loads(capsys.readouterr().out) == found.json
-    found.print(evidence=True)
+    found.explained().print()
     assert json.loads(capsys.readouterr().out) == {"res": with_it}
     found.print(format_json=False)
     assert capsys.readouterr().out == found.str + "\n"
-    found.print(json_format=False, evidence=True)
+    found.explained().print(json_format=False)
     assert capsys.readouterr().out == repr({"res": with_it}) + "\n"
 
 
@@ -157,6 +157,6 @@ def test_labels_and_scores_survive_json(hits: list[tuple[str, float]]) -> None:
     labels, scores = zip(*hits, strict=True)
     matches = tuple(Match(i, label, score, None) for i, (label, score) in enumerate(hits))
     found = recognitions(Recognised(labels, scores, matches))
-    back = json.loads(json.dumps(found.to_dict(evidence=True)))["boxes"][0]
+    back = json.loads(json.dumps(found.explained().to_dict()))["boxes"][0]
     assert back["labels"] == list(labels) and back["rec_scores"] == list(scores)
     assert [(m["label"], m["score"]) for m in back["evidence"]["matches"]] == hits

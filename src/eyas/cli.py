@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from eyas.commands import Asked, convert_model, copy_pipeline, list_models, pip_line, predict_inputs, run_mode
+from eyas.commands import Asked, Lookup, convert_model, copy_pipeline, list_models, pip_line, predict_inputs, run_mode
 from eyas.compat import rename_flags
 from eyas.dataset_commands import dataset
 from eyas.errors import ConfigError
+from eyas.gallery_commands import gallery
 from eyas.terminal import Format, exit_codes, messages, say
 
 DEFAULT_CONFIG = "PP-YOLOE_plus_SOD-XS-P2"
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 
 app.add_typer(dataset, name="dataset")
+app.add_typer(gallery, name="gallery")
 
 Config = Annotated[str | None, typer.Option("-c", "--config", help="configuration file, or a model's name")]
 Overrides = Annotated[list[str] | None, typer.Option("-o", "--override", help="Section.key=value, may be repeated")]
@@ -33,7 +35,9 @@ Pipeline = Annotated[str | None, typer.Option("--pipeline", help="pipeline name 
 Input = Annotated[str | None, typer.Option("--input", help="picture, folder, PDF or URL")]
 Model = Annotated[str | None, typer.Option("--model", "--model_name", help="name of a model, see eyas models")]
 ModelDir = Annotated[str | None, typer.Option("--model_dir", help="folder of your own model")]
-Threshold = Annotated[str | None, typer.Option("--threshold", help="lowest score, or {class: score, ...}")]
+Threshold = Annotated[
+    str | None, typer.Option("--threshold", "--det_threshold", help="lowest score, or {class: score, ...}")
+]
 SavePath = Annotated[str | None, typer.Option("--save_path", help="folder for pictures and JSON files")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, gpu, gpu:0, gpu:0,1; without it a GPU if usable")]
 BatchSize = Annotated[int | None, typer.Option("--batch_size", min=1, help="images in one run of the network")]
@@ -43,6 +47,16 @@ HpiConfig = Annotated[str | None, typer.Option("--hpi_config", help="{backend: o
 LabelsFlag = Annotated[
     Literal["auto", "always", "never"], typer.Option("--labels", help="which labels saved pictures carry")
 ]
+Index = Annotated[str | None, typer.Option("--index", "--index_dir", help="folder of the gallery to look things up in")]
+Detector = Annotated[
+    str | None, typer.Option("--detector", help="what finds the objects: a name, a folder, or none: the whole picture")
+]
+RecThreshold = Annotated[
+    str | None, typer.Option("--rec_threshold", help="least score of a match, or calibrated: the gallery's own")
+]
+RecTopk = Annotated[int | None, typer.Option("--rec_topk", min=1, help="matches for each object")]
+Where = Annotated[list[str] | None, typer.Option("--where", help="metadata of matches: key=value, key<3, ...")]
+Evidence = Annotated[bool, typer.Option("--evidence", help="say for each object which gallery pictures, and why")]
 Output = Annotated[Format, typer.Option("--format", help="how results are written to stdout")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="more messages, and tracebacks")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="warnings and errors only")]
@@ -64,6 +78,12 @@ def flags(  # noqa: PLR0913 - one parameter a flag
     engine: Engine = None,
     use_hpip: UseHpip = False,
     hpi_config: HpiConfig = None,
+    index: Index = None,
+    detector: Detector = None,
+    rec_threshold: RecThreshold = None,
+    rec_topk: RecTopk = None,
+    where: Where = None,
+    evidence: Evidence = False,
     labels: LabelsFlag = "auto",
     form: Output = Format.text,
     get_pipeline_config: Annotated[
@@ -83,7 +103,7 @@ def flags(  # noqa: PLR0913 - one parameter a flag
     inputs = () if input is None else (input,)
     asked = Asked(
         inputs, pipeline, model, model_dir, threshold, device, batch_size, engine, use_hpip, hpi_config, save_path,
-        labels, form,
+        labels, form, Lookup(index, detector, rec_threshold, rec_topk, tuple(where or ()), evidence),
     )  # fmt: skip
     with exit_codes(verbose, quiet):
         if version:
@@ -183,6 +203,12 @@ def predict(  # noqa: PLR0913 - one parameter a flag
     engine: Engine = None,
     use_hpip: UseHpip = False,
     hpi_config: HpiConfig = None,
+    index: Index = None,
+    detector: Detector = None,
+    rec_threshold: RecThreshold = None,
+    rec_topk: RecTopk = None,
+    where: Where = None,
+    evidence: Evidence = False,
     labels: LabelsFlag = "auto",
     form: Output = Format.text,
     verbose: Verbose = False,
@@ -192,7 +218,7 @@ def predict(  # noqa: PLR0913 - one parameter a flag
     paths = (*(inputs or ()), *(() if input is None else (input,)))
     asked = Asked(
         paths, pipeline, model, model_dir, threshold, device, batch_size, engine, use_hpip, hpi_config, save_path,
-        labels, form,
+        labels, form, Lookup(index, detector, rec_threshold, rec_topk, tuple(where or ()), evidence),
     )  # fmt: skip
     with exit_codes(verbose, quiet):
         if config is not None:

@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -16,10 +16,9 @@ from eyas.errors import ConfigError, did_you_mean, needs_train
 from eyas.terminal import Format, failures_to, say, show
 
 if TYPE_CHECKING:
-    from eyas.pipelines.predictor import Predictor
-    from eyas.pipelines.shitu import ShiTuPipeline
+    from eyas.recognitions import Recognitions
     from eyas.saving import Labels, Result
-    from eyas.schema import ModuleConfig, PipelineFile
+    from eyas.schema import ModuleConfig, PipelineFile, RecognitionPipeline
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +32,21 @@ RUNS = {
 """Global.mode -> the module whose `run(config)` does it."""
 
 DEFAULT_PIPELINE = "small_object_detection"
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What was asked for of looking things up in a gallery; None: the pipeline file says it.
+
+    `detector` is a name, a folder, or "none": then the whole picture is looked up.
+    """
+
+    index: str | None = None
+    detector: str | None = None
+    rec_threshold: str | None = None
+    rec_topk: int | None = None
+    where: tuple[str, ...] = ()
+    evidence: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +66,7 @@ class Asked:
     save_path: str | None
     labels: "Labels"
     form: Format
+    lookup: Lookup
 
     def overrides(self) -> list[str]:
         """The same as overrides of a module configuration."""
@@ -124,48 +139,68 @@ def show_outcome(mode: str, outcome: Any, settings: "ModuleConfig", form: Format
 
 def predict_inputs(asked: Asked) -> None:
     """Predict through a pipeline, or with a model of any task, and show, and where asked save, every result."""
-    from eyas.config import load_pipeline_config, parse_value
-    from eyas.pipelines.predictor import Predictor
+    from eyas.config import load_pipeline_config
 
     file = load_pipeline_config(asked.pipeline or DEFAULT_PIPELINE)
-    predictor = _open_predictor(asked, file)
     inputs = list(asked.inputs) or file.input
     if inputs is None:
         raise ConfigError("no input given. Name a picture, a folder, a PDF file or a URL.")
-    threshold = None if asked.threshold is None else parse_value(asked.threshold)
-    named = "threshold" if isinstance(predictor, Predictor) else "det_threshold"
-    results = predictor.predict(inputs, **{named: threshold})
+    results = _results(asked, file, [inputs] if isinstance(inputs, str) else list(inputs))
     show(results if asked.save_path is None else _saved(results, asked.save_path, asked.labels), asked.form)
     if asked.save_path is None:
         log.info("nothing is saved without --save_path")
 
 
-def _open_predictor(asked: Asked, file: "PipelineFile") -> "Predictor[Any] | ShiTuPipeline":
-    """The pipeline of `file`; a model that is named without a pipeline is opened by itself."""
+def _results(asked: Asked, file: "PipelineFile", inputs: list[str]) -> "Iterator[Result]":
+    """What the pipeline of `file` finds; a model that is named without a pipeline is opened by itself."""
     from eyas.config import parse_value
     from eyas.pipelines import create_model, create_pipeline
+    from eyas.schema import RecognitionPipeline
 
-    use_hpip = True if asked.use_hpip else None
-    hpi_config = None if asked.hpi_config is None else parse_value(asked.hpi_config)
-    if asked.pipeline is None and (asked.model is not None or asked.model_dir is not None):
-        return create_model(
-            asked.model,
-            asked.model_dir,
-            device=asked.device,
-            batch_size=asked.batch_size,
-            use_hpip=use_hpip,
-            hpi_config=hpi_config,
-            engine=asked.engine,
-        )
+    threshold = None if asked.threshold is None else parse_value(asked.threshold)
+    model = {"model_name": asked.model, "model_dir": asked.model_dir}
+    runtime: dict[str, Any] = {
+        "device": asked.device,
+        "use_hpip": True if asked.use_hpip else None,
+        "hpi_config": None if asked.hpi_config is None else parse_value(asked.hpi_config),
+        "engine": asked.engine,
+    }
+    if isinstance(file, RecognitionPipeline):
+        return _recognitions(inputs, file, asked.lookup, model, runtime, threshold)
+    if asked.lookup != Lookup():
+        raise ConfigError("--index and what belongs to it are for --pipeline PP-ShiTuV2.")
+    if asked.pipeline is None and any(model.values()):
+        predictor = create_model(asked.model, asked.model_dir, batch_size=asked.batch_size, **runtime)
+        return predictor.predict(inputs, threshold=threshold)
     tree = file.model_dump(by_alias=True)
     module = tree["SubModules"][PIPELINE_MODULES[file.pipeline_name][0]]
-    if asked.model is not None or asked.model_dir is not None:
-        module |= {"model_name": asked.model, "model_dir": asked.model_dir}
+    if any(model.values()):
+        module |= model
     if asked.batch_size is not None:
         module["batch_size"] = asked.batch_size
-    return create_pipeline(
-        config=tree, device=asked.device, use_hpip=use_hpip, hpi_config=hpi_config, engine=asked.engine
+    return create_pipeline(config=tree, **runtime).predict(inputs, threshold=threshold)
+
+
+def _recognitions(
+    inputs: list[str],
+    file: "RecognitionPipeline",
+    lookup: Lookup,
+    model: Mapping[str, str | None],
+    runtime: Mapping[str, Any],
+    threshold: Any,
+) -> "Iterator[Recognitions]":
+    from eyas.config import parse_value
+    from eyas.gallery.recognise import open_recognition
+    from eyas.gallery.reports import conditions
+
+    results = open_recognition(file, lookup.index, lookup.detector, model, runtime).predict(
+        inputs,
+        det_threshold=threshold,
+        rec_threshold=None if lookup.rec_threshold is None else parse_value(lookup.rec_threshold),
+        rec_topk=lookup.rec_topk,
+        where=conditions(lookup.where),
     )
+    return (result.explained() for result in results) if lookup.evidence else results
 
 
 def _saved(results: "Iterable[Result]", save_path: str, labels: "Labels") -> "Iterator[Result]":

@@ -1,14 +1,13 @@
 """What was recognised in one image: boxes with the labels that a gallery gave them, and why."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eyas.saving import DrawnResult, Labels, PathLike, Text, need_image, target_file, write_line, write_text
+from eyas.saving import DrawnResult, Labels, Text, need_image
 
 UNKNOWN = "unknown"
 """What is written beside an object that was not recognised."""
@@ -70,6 +69,7 @@ class Recognitions(DrawnResult):
     boxes_xyxy: NDArray[np.float32]
     det_scores: NDArray[np.float32]
     objects: tuple[Recognised, ...]
+    explain: bool = False
 
     def __post_init__(self) -> None:
         boxes = np.asarray(self.boxes_xyxy, dtype=np.float32)
@@ -105,33 +105,16 @@ class Recognitions(DrawnResult):
             for one, score, box in rows
         ]
 
-    def to_dict(self, *, evidence: bool = False) -> dict[Text, Any]:
-        """The result as plain values, as PaddleX writes it to JSON; with `evidence` each box has that key too."""
+    def to_dict(self) -> dict[Text, Any]:
+        """The result as plain values, as PaddleX writes it to JSON; an `explained` one has evidence at each box."""
         data = super().to_dict()
-        if evidence:
+        if self.explain:
             data["boxes"] = [{**box, "evidence": why} for box, why in zip(data["boxes"], self.evidence, strict=True)]
         return data
 
-    def print(
-        self,
-        format_json: bool = True,
-        indent: int = 4,
-        ensure_ascii: bool = False,
-        *,
-        json_format: bool | None = None,
-        evidence: bool = False,
-    ) -> None:
-        """Write the result to standard output as `Result.print` does, with `evidence` each box with its reasons."""
-        data = {"res": self.to_dict(evidence=evidence)}
-        pretty = format_json if json_format is None else json_format
-        write_line(json.dumps(data, indent=indent, ensure_ascii=ensure_ascii) if pretty else repr(data))
-
-    def save_to_json(
-        self, save_path: PathLike, indent: int = 4, ensure_ascii: bool = False, *, evidence: bool = False
-    ) -> None:
-        """Write JSON to the file `save_path`, or to `{stem}_res.json` in that folder, with `evidence` where asked."""
-        text = json.dumps(self.to_dict(evidence=evidence), indent=indent, ensure_ascii=ensure_ascii)
-        write_text(target_file(save_path, f"{self.stem}_res.json", (".json",)), text + "\n")
+    def explained(self) -> Self:
+        """The same result, which prints and saves its evidence too."""
+        return replace(self, explain=True)
 
     def _summary(self) -> Text:
         known = sum(label is not None for label in self.labels)

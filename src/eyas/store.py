@@ -15,6 +15,8 @@ BUNDLES = Path(__file__).parent / "bundles"
 BUNDLE_FILE = "bundle.json"
 DEFAULT_MODEL = "SOD-XS-thermal"
 """The built-in detector: it comes with the package and needs no download."""
+DEFAULT_FEATURES = "REC-XS-grocery"
+"""The built-in feature model."""
 
 Kind = Literal["inference", "weights"]
 """A folder of Paddle's inference files, or the `.pdparams` file that training starts from."""

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-import eyas
 from eyas.errors import GalleryError
 from eyas.index.records import KINDS, METRICS, Floats, Ids, Kind, Metric
 from eyas.index.structures import load_faiss
@@ -52,7 +51,7 @@ def read_faiss(file: Path) -> FaissFile:
 
 def _run(file: Path, folder: Path) -> None:
     size = file.stat().st_size
-    paths = [str(Path(eyas.__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
     # -P: no module is taken from the current folder, which may be as foreign as the file.
     command = [sys.executable, "-P", "-m", "eyas.index.unpack", str(file.absolute()), str(folder)]

@@ -1,0 +1,57 @@
+"""The networks that `eyas gallery` uses: those that the command line names, or that the gallery was made by."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from eyas.bundle import EmbeddingManifest, Manifest
+from eyas.index import Gallery
+from eyas.pipelines.detector import Detector
+from eyas.pipelines.embedder import Embedder
+from eyas.pipelines.index_files import is_gallery
+from eyas.pipelines.opening import Opening
+from eyas.schema import DetectionModule, RecognitionModule
+from eyas.store import DEFAULT_FEATURES
+
+MADE_WITH = "made_with"
+"""The setting of a gallery that says how its feature model was named when it was built: `{model_name, model_dir}`."""
+
+
+@dataclass(frozen=True)
+class FeatureModel:
+    """The feature model that the command line names: a name, a folder, a device; None: what the gallery remembers."""
+
+    name: str | None = None
+    folder: str | None = None
+    device: str | None = None
+
+    def open(self, gallery: Gallery | None) -> Embedder:
+        """The model; without a name or folder the one that `gallery` was made by, else the default."""
+        named = {"model_name": self.name, "model_dir": self.folder}
+        if not any(named.values()):
+            named = (gallery and gallery.setting(MADE_WITH)) or {"model_name": DEFAULT_FEATURES}
+        module = RecognitionModule(model_name=named.get("model_name"), model_dir=named.get("model_dir"))
+        opening = Opening.of(module, EmbeddingManifest)
+        return Embedder(opening.bundle.manifest, opening.backends(self.device)[0])
+
+    def remember(self, gallery: Gallery) -> None:
+        """Note in a new gallery what it was made with, so that later commands need not be told."""
+        folder = None if self.folder is None else str(Path(self.folder).resolve())
+        name = DEFAULT_FEATURES if self.name is None and folder is None else self.name
+        gallery.set_setting(MADE_WITH, {"model_name": name, "model_dir": folder})
+
+
+def made_with(index: Path) -> dict[str, str | None] | None:
+    """The name and the folder of the feature model of the gallery at `index`, where it knows them."""
+    if not is_gallery(index):
+        return None
+    with Gallery.open(index) as gallery:
+        named: dict[str, str | None] | None = gallery.setting(MADE_WITH)
+        return named
+
+
+def open_detector(named: str, device: str | None) -> Detector:
+    """The detector of that name, or in that folder."""
+    folder = Path(named).exists()
+    module = DetectionModule(model_name=None if folder else named, model_dir=named if folder else None)
+    opening = Opening.of(module, Manifest)
+    return Detector(opening.bundle.manifest, opening.backends(device)[0])

@@ -1,0 +1,46 @@
+"""The pipeline PP-ShiTuV2 as the command line means it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from eyas.errors import ConfigError
+from eyas.gallery.models import made_with
+from eyas.pipelines import create_pipeline
+from eyas.pipelines.shitu import ShiTuPipeline
+from eyas.schema import RecognitionPipeline
+
+
+def open_recognition(
+    file: RecognitionPipeline,
+    index: str | None,
+    detector: str | None,
+    model: Mapping[str, str | None],
+    runtime: Mapping[str, Any],
+) -> ShiTuPipeline:
+    """The pipeline of `file`, where the command line does not say otherwise.
+
+    `detector` is a name, a folder or "none": then the whole picture is looked up. `model` holds the model_name and
+    model_dir of the feature model; where both are None, it is the one that the gallery was made with, if it knows.
+    `runtime` are arguments of `create_pipeline`. Raises ConfigError where no gallery is named.
+    """
+    place = index or file.index
+    if place is None:
+        raise ConfigError("--index: not given. Say where the gallery is: --index DIR (eyas gallery build makes one)")
+    tree = file.model_dump(by_alias=True)
+    modules = tree["SubModules"]
+    named = model if any(model.values()) else made_with(Path(place))
+    if named is not None:
+        modules["Recognition"] |= named
+    if detector is not None:
+        modules["Detection"] = _detection(detector, modules["Detection"])
+    pipeline = create_pipeline(config=tree, index=place, **runtime)
+    assert isinstance(pipeline, ShiTuPipeline)
+    return pipeline
+
+
+def _detection(detector: str, section: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if detector.lower() == "none":
+        return None
+    folder = Path(detector).exists()
+    return {**(section or {}), "model_name": None if folder else detector, "model_dir": detector if folder else None}
