@@ -389,6 +389,19 @@ def test_no_module_of_the_current_folder_is_imported(tmp_path: Path, monkeypatch
     assert len(import_index(folder)) == 2 and not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("form", ["npy", "parquet"])
+def test_an_empty_gallery_and_long_metadata(tmp_path: Path, form: Form) -> None:
+    with Gallery.create(None, width=WIDTH, metric="L2") as gallery:
+        export_index(gallery, tmp_path / "empty.parquet", form)
+        found = import_index(tmp_path / "empty.parquet")
+        assert found.vectors.shape == (0, WIDTH) and found.items == () and found.metric == "L2"
+        metadata = {"text": 'é\n"' * 100_000}
+        gallery.append(vectors(1), [NewItem("x", "1", "a\r\nb", metadata)])
+        export_index(gallery, tmp_path / "one.parquet", form)
+    item = import_index(tmp_path / "one.parquet").items[0]
+    assert item.metadata == metadata and item.source == "a\r\nb"
+
+
 def test_damaged_plain_files(tmp_path: Path, gallery: Gallery) -> None:
     export_index(gallery, tmp_path / "out", "npy")
     items = (tmp_path / "out" / "items.csv").read_text()

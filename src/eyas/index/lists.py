@@ -94,7 +94,7 @@ def _list_in(folder: Path) -> Path | None:
     usual = [folder / name for name in _USUAL if is_file(folder / name)]
     if usual:
         return usual[0]
-    files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in (".txt", ".csv", ".tsv")]
+    files = [path for path in _entries(folder) if path.suffix.lower() in (".txt", ".csv", ".tsv")]
     texts = [(path, text_of(path)) for path in files if is_file(path) and not path.name.startswith(".")]
     lists = [path for path, text in texts if is_table(text) or reads_like_list(text)]
     if len(lists) > 1:
@@ -104,7 +104,7 @@ def _list_in(folder: Path) -> Path | None:
 
 
 def _pictures_of_folders(folder: Path, problems: list[str]) -> list[Picture]:
-    labels = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    labels = [path for path in _entries(folder) if path.is_dir() and not path.name.startswith(".")]
     images = {label: images_below(label) for label in labels}
     filled = [label for label in labels if images[label]]
     if not filled or (len(filled) == 1 and filled[0].name.lower() in IMAGE_FOLDERS):
@@ -122,8 +122,15 @@ def _pictures_of_folders(folder: Path, problems: list[str]) -> list[Picture]:
     return pictures
 
 
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise GalleryError(f"cannot read the folder {folder}: {error.strerror}. Expected pictures in it.") from error
+
+
 def _nothing_in(folder: Path) -> GalleryError:
-    names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
+    names = [path.name + "/" * path.is_dir() for path in _entries(folder)]
     found = ", ".join(names[:8]) + (", …" if len(names) > 8 else "") if names else "nothing"
     return GalleryError(
         f"{folder} is no gallery of pictures: it holds {found}. "

@@ -19,22 +19,26 @@ from eyas.index.records import KINDS, METRICS, GalleryInfo, Item, ModelIdentity,
 FILES = ("vectors.npy", "items.csv", "gallery.json")
 COLUMNS = ("id", "label", "source", "content_hash", "metadata", "added")
 _AT_ONCE = 10_000  # items
+_MOST_FIELD = 64_000_000  # characters of a value: the csv module stops at 131,072, and metadata can be longer
 
 
 def write_plain(gallery: Any, folder: Path) -> None:
     """Fill `folder` with the files of FILES."""
     ids = gallery.state().ids
-    vectors = np.lib.format.open_memmap(
-        folder / FILES[0], mode="w+", dtype=np.float32, shape=(len(ids), gallery.info.width)
-    )
-    with (folder / FILES[1]).open("w", encoding="utf-8", newline="") as stream:
-        rows = csv.writer(stream)
+    shape = (len(ids), gallery.info.width)
+    with (
+        (folder / FILES[0]).open("wb") as vectors,
+        (folder / FILES[1]).open("w", encoding="utf-8", newline="") as items,
+    ):
+        # Written and not mapped: a full disk is an error then, and not the end of the process.
+        head = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(vectors, head)
+        rows = csv.writer(items)
         rows.writerow(COLUMNS)
         for start in range(0, len(ids), _AT_ONCE):
             some = ids[start : start + _AT_ONCE]
-            vectors[start : start + len(some)] = gallery.vectors(some)
+            vectors.write(np.ascontiguousarray(gallery.vectors(some), "<f4").tobytes())
             rows.writerows(tuple(row_of(item).values()) for item in gallery.get(some))
-    vectors.flush()
     (folder / FILES[2]).write_text(json.dumps(head_of(gallery.info, len(ids)), indent=2) + "\n", encoding="utf-8")
 
 
@@ -123,6 +127,7 @@ def _vectors(file: Path) -> NDArray[Any]:
 
 def _rows(file: Path) -> list[dict[str, Any]]:
     lines = csv.reader(io.StringIO(text_of(file), newline=""))
+    usual = csv.field_size_limit(_MOST_FIELD)
     try:
         header = [name.strip().lower() for name in next(lines, [])]
         if "label" not in header:
@@ -130,6 +135,8 @@ def _rows(file: Path) -> list[dict[str, Any]]:
         return list(_filled(lines, header))
     except csv.Error as problem:
         raise GalleryError(f"{file}, line {lines.line_num}: it is not CSV: {problem}. Expected items.") from problem
+    finally:
+        csv.field_size_limit(usual)
 
 
 def _filled(lines: Iterator[list[str]], header: list[str]) -> Iterator[dict[str, Any]]:
