@@ -59,7 +59,7 @@ def test_what_has_gone_is_left_out_and_nothing_found_is_said(tmp_path: Path) -> 
         Part("Nothing", "A note."),
         Part("Rows", "", head=("Label", "Count"), rows=(("a", 3),)),
     ]
-    page = check_self_contained(write_gallery_report(tmp_path / "a.html", gallery, {"pictures": 3}, parts).read_text())
+    page = check_self_contained(write_gallery_report(tmp_path / "a.html", gallery, "A title", [], parts).read_text())
     assert [one["alt"] for one in page.all("img")] == [
         "Beside each other: b (1)",
         "Beside each other: a (0), b (1), c (2), a (0)",

@@ -11,7 +11,7 @@ from eyas.doctor.findings import (
 )
 from eyas.index.gallery import Gallery
 from eyas.report.gallery import Exhibit, Part, write_gallery_report
-from eyas.report.page import Cell
+from eyas.report.page import Cell, tiles
 from eyas.saving import PathLike
 
 SHOWN = 24
@@ -26,7 +26,8 @@ def write_findings(path: PathLike, gallery: Gallery, findings: Findings) -> Path
         facts["nearest picture is right"] = f"{findings.right:.1%}"
     facts |= findings.counts()
     parts = [_wishes(findings), _mislabels(findings), *_duplicates(findings), _outliers(findings)]
-    return write_gallery_report(path, gallery, facts, [*parts, _confusable(findings), _thin(findings)])
+    title = f"Gallery examination: {gallery.path.name}"
+    return write_gallery_report(path, gallery, title, [tiles(facts)], [*parts, _confusable(findings), _thin(findings)])
 
 
 def _wishes(findings: Findings) -> Part:
