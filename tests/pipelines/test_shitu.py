@@ -361,3 +361,28 @@ def test_threads_share_a_pipeline(pipeline: ShiTuPipeline, tmp_path: Path) -> No
     for thread in threads:
         thread.join()
     assert found == [LABELS] * 8
+
+
+def test_several_devices_share_the_pictures_in_order() -> None:
+    asked: list[str | None] = []
+
+    def open_models(device: str | None) -> list[tuple[None, Embedder]]:
+        asked.append(device)
+        count = len((device or "gpu:0").split(","))
+        return [(None, Embedder(embedding_manifest(width=64), SignedFeatures())) for _ in range(count)]
+
+    pipeline = ShiTuPipeline(open_models, device="gpu:0,1", batch_size=2)
+    index = pipeline.build_index(pictures(), LABELS)
+    assert best(pipeline.predict(pictures(), index=index)) == LABELS
+    assert best(pipeline.predict(pictures(), index=index, device="gpu:2", batch_size=1)) == LABELS
+    assert asked == ["gpu:0,1", "gpu:2"]
+    with pytest.raises(ConfigError, match="batch_size must be a whole number, 1 or more, got 0"):
+        pipeline.predict(pictures(), index=index, batch_size=0)
+
+
+def test_conditions_on_metadata(signed: ShiTuPipeline, root: Path) -> None:
+    rows = [f"gallery/{n}.png,{label},{2020 + n}" for n, label in enumerate(LABELS)]
+    (root / "items.csv").write_text("path,label,year\n" + "\n".join(rows))
+    index = signed.build_index(root, root / "items.csv")
+    (result,) = signed.predict(root / "gallery" / "0.png", index, rec_threshold=-1, where={"year": {">": 2023}})
+    assert {match.id for match in result.objects[0].matches} == {4, 5}
