@@ -7,9 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyas.errors import GalleryError
+from eyas.index.kinds import structure_for
 from eyas.index.records import Floats, Ids, Kind, Metric, nearness
-from eyas.index.structures import Progress, Selection, Structure, packed, structure_for
+from eyas.index.structures import Progress, Selection, Structure, packed
 
+FEW, FEW_EACH = 2000, 20
+"""Up to so many vectors, and for each one that is wanted, comparing all is about as quick as any structure."""
 Found = tuple[Floats, Ids]
 """Scores [Q, k] and ids [Q, k], best first; NaN and -1 where there were fewer."""
 
@@ -74,7 +77,7 @@ class Segment:
     def search(self, queries: Floats, k: int, alive: NDArray[np.bool_] | Selection | None = None) -> Found:
         """The `k` nearest of each of the queries [Q, D], which the caller has checked; k is 1 or more.
 
-        `alive`: only the vectors where it is true, or that were selected. Where these are few, every one of them is
+        `alive`: only the vectors where it is true, or that were selected. Where there are few, every one of them is
         compared, so that no filter costs accuracy; so it is where the structure finds fewer than there are.
         """
         chosen = self.selection(alive) if isinstance(alive, np.ndarray) else alive
@@ -82,7 +85,8 @@ class Segment:
         if not wanted or not len(queries):
             return nothing(len(queries), k)
         rows = packed(queries) if self.metric == "hamming" else queries
-        find = self._structure.exact if chosen is not None and chosen.few else self._structure.search
+        few = len(self.ids) <= max(FEW, FEW_EACH * k) if chosen is None else chosen.few
+        find = self._structure.exact if few else self._structure.search
         scores, positions = find(rows, wanted, chosen)
         scores = scores.astype(np.float32, copy=False)
         ids = self.ids[positions]

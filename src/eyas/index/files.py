@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from eyas.cache import sync_folder
 from eyas.errors import GalleryError
 from eyas.index.engine import Segment
+from eyas.index.kinds import structure_for
 from eyas.index.records import GalleryInfo, SegmentRecord
-from eyas.index.structures import code_width, load_faiss, of, structure_for
+from eyas.index.structures import code_width, load_faiss, of
 
 CHUNK = 64 * 2**20
 """Bytes with a SHA-256 of their own, so that several threads share the work."""

@@ -1,4 +1,4 @@
-"""Faiss' search structures: all that differs between the kinds and between numbers and bits stands here.
+"""What every search structure of Faiss can do, and which of its vectors may be found.
 
 A structure knows its vectors by position, 0 to N-1; `engine.Segment` turns positions into ids.
 """
@@ -13,21 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyas.errors import missing_extra
-from eyas.index.records import Floats, Ids, Kind, Metric
+from eyas.index.records import Floats, Ids, Metric
 
 Progress = Callable[[int, int], None]
 
-NEIGHBOURS = 32
-"""Links of a node in HNSW32's graph, as in PaddleX."""
-EF_CONSTRUCTION = 40
-EF_SEARCH = 64
-"""Nodes that a search of the graph keeps; recall@1 on clustered features is 0.999 with 100,000 of them."""
-LIST_POINTS = 39
-"""Vectors that k-means needs for each list of IVF, says Faiss."""
-LEAST_LISTS = 8
-"""IVF with fewer lists than this has no point: all vectors are compared."""
-TRAINING_POINTS = 64
-"""Vectors for each list that k-means looks at; more make it slower and the lists no better."""
+PACKED_ROWS = 65536
+"""Vectors that become bits at a time: the booleans between take eight times the room of the bits."""
 
 
 def load_faiss() -> Any:
@@ -47,7 +38,10 @@ def code_width(width: int) -> int:
 
 def packed(vectors: Floats) -> NDArray[np.uint8]:
     """The signs of the numbers as bits, 1 where a number is above 0: uint8 [N, ceil(D / 8)]."""
-    return np.packbits(vectors > 0, axis=1)
+    if len(vectors) <= PACKED_ROWS:
+        return np.packbits(vectors > 0, axis=1)
+    blocks = range(0, len(vectors), PACKED_ROWS)
+    return np.concatenate([packed(vectors[start : start + PACKED_ROWS]) for start in blocks])
 
 
 @dataclass(frozen=True)
@@ -76,7 +70,7 @@ class Selection:
 
 
 class Structure:
-    """A filled Faiss index; the classes below say how one kind is made and searched.
+    """A filled Faiss index; the classes in `kinds` say how one kind is made and searched.
 
     Searching is safe from any number of threads, and the index is never added to after `build`.
     """
@@ -97,7 +91,7 @@ class Structure:
     def build(cls, vectors: Floats, metric: Metric, progress: Progress | None) -> "Structure":
         """The structure over `vectors`."""
         binary = metric == "hamming"
-        index = cls.empty(packed(vectors) if binary else vectors, vectors.shape[1], metric)
+        index = cls.empty(vectors, metric)
         total = len(vectors)
         for start in range(0, total, cls.slice):
             rows = vectors[start : start + cls.slice]
@@ -107,8 +101,8 @@ class Structure:
         return cls(index, binary)
 
     @classmethod
-    def empty(cls, rows: NDArray[Any], width: int, metric: Metric) -> Any:
-        """An index without vectors, ready for `rows`: numbers, or packed bits for hamming."""
+    def empty(cls, vectors: Floats, metric: Metric) -> Any:
+        """An index without vectors, ready for `vectors` to be added."""
         raise NotImplementedError
 
     def search(self, rows: NDArray[Any], k: int, chosen: Selection | None) -> tuple[NDArray[Any], Ids]:
@@ -153,149 +147,6 @@ class _Rows:
         shape = (flat.ntotal, flat.d)
         first = owner.faiss.rev_swig_ptr(flat.get_xb(), 1).ctypes.data if flat.ntotal else 0
         self.__array_interface__ = {"data": (first, True), "shape": shape, "typestr": "<f4", "version": 3}
-
-
-class Flat(Structure):
-    """Compares every vector: exact."""
-
-    float_type, binary_type = "IndexFlat", "IndexBinaryFlat"
-    slice = 2**62  # in one go: Faiss would double its memory again and again
-
-    @classmethod
-    def empty(cls, rows: NDArray[Any], width: int, metric: Metric) -> Any:
-        faiss = load_faiss()
-        return faiss.IndexBinaryFlat(code_width(width)) if metric == "hamming" else faiss.IndexFlat(width, of(metric))
-
-    def search(self, rows: NDArray[Any], k: int, chosen: Selection | None) -> tuple[NDArray[Any], Ids]:
-        return self._scan(self.index, rows, k, chosen)
-
-    def flat(self) -> Any:
-        return self.index
-
-
-class Graph(Structure):
-    """HNSW: walks a graph of near neighbours from node to nearer node (Malkov and Yashunin, arXiv 1603.09320)."""
-
-    float_type, binary_type = "IndexHNSWFlat", "IndexBinaryHNSW"
-
-    def __init__(self, index: Any, binary: bool, memory: object = None) -> None:
-        super().__init__(index, binary, memory)
-        index.hnsw.efSearch = EF_SEARCH
-        downcast = self.faiss.downcast_IndexBinary if binary else self.faiss.downcast_index
-        self._storage = downcast(index.storage)
-
-    @classmethod
-    def empty(cls, rows: NDArray[Any], width: int, metric: Metric) -> Any:
-        faiss = load_faiss()
-        if metric == "hamming":
-            index = faiss.IndexBinaryHNSW(code_width(width), NEIGHBOURS)
-        else:
-            index = faiss.IndexHNSWFlat(width, NEIGHBOURS, of(metric))
-        index.hnsw.efConstruction = EF_CONSTRUCTION
-        return index
-
-    def search(self, rows: NDArray[Any], k: int, chosen: Selection | None) -> tuple[NDArray[Any], Ids]:
-        width = max(EF_SEARCH, 2 * k)
-        if chosen is None:
-            if width == EF_SEARCH:
-                return self.index.search(rows, k)  # type: ignore[no-any-return]
-            parameters = self.faiss.SearchParametersHNSW(efSearch=width)
-        else:
-            # The walk keeps the nearest nodes whether they may be found or not: of `width` only a share may.
-            parameters = self.faiss.SearchParametersHNSW(efSearch=int(width / chosen.share), sel=chosen.bitmap)
-        return self.index.search(rows, k, params=parameters)  # type: ignore[no-any-return]
-
-    def flat(self) -> Any:
-        return self._storage
-
-    @property
-    def nbytes(self) -> int:
-        graph = self.index.hnsw
-        links = 4 * graph.neighbors.size() + 8 * graph.offsets.size() + 4 * graph.levels.size()
-        return super().nbytes + int(links)
-
-
-class Lists(Structure):
-    """IVF: lists of near vectors around centres that k-means finds; a search looks into the lists nearest to it."""
-
-    float_type, binary_type = "IndexIVFFlat", "IndexBinaryIVF"
-    slice = 32768
-
-    def __init__(self, index: Any, binary: bool, memory: object = None) -> None:
-        super().__init__(index, binary, memory)
-        self._probes = index.nprobe = probes(index.nlist)
-        self._codes = self._in_order() if binary else None
-
-    @staticmethod
-    def count(vectors: int) -> int:
-        """How many lists; 0: too few vectors for lists."""
-        lists = min(int(4 * math.sqrt(vectors)), vectors // LIST_POINTS)
-        return lists if lists >= LEAST_LISTS else 0
-
-    @classmethod
-    def empty(cls, rows: NDArray[Any], width: int, metric: Metric) -> Any:
-        faiss = load_faiss()
-        lists, binary = cls.count(len(rows)), metric == "hamming"
-        if binary:
-            index = faiss.IndexBinaryIVF(faiss.IndexBinaryFlat(code_width(width)), code_width(width), lists)
-        else:
-            index = faiss.IndexIVFFlat(faiss.IndexFlat(width, of(metric)), width, lists, of(metric))
-            index.cp.spherical = metric == "IP"
-        sample = len(rows) if len(rows) <= TRAINING_POINTS * lists else TRAINING_POINTS * lists
-        chosen = np.random.default_rng(0).choice(len(rows), sample, replace=False)
-        index.train(np.ascontiguousarray(rows[np.sort(chosen)]))
-        return index
-
-    def search(self, rows: NDArray[Any], k: int, chosen: Selection | None) -> tuple[NDArray[Any], Ids]:
-        if chosen is None:
-            return self.index.search(rows, k)  # type: ignore[no-any-return]
-        # Twice: what is left may lie in other lists than the query's neighbours that are not wanted.
-        return self._probe(rows, k, chosen, math.ceil(2 * self._probes / chosen.share))
-
-    def exact(self, rows: NDArray[Any], k: int, chosen: Selection | None) -> tuple[NDArray[Any], Ids]:
-        return self._probe(rows, k, chosen, self.index.nlist)
-
-    def floats(self) -> Floats | None:
-        return None  # they lie list by list
-
-    @property
-    def nbytes(self) -> int:
-        index = self.index
-        in_order = 0 if self._codes is None else self._codes.ntotal
-        return int((index.ntotal + index.nlist + in_order) * index.code_size + 8 * index.ntotal)
-
-    def _probe(self, rows: NDArray[Any], k: int, chosen: Selection | None, lists: int) -> tuple[NDArray[Any], Ids]:
-        if self._codes is not None:  # Faiss takes no parameters for lists of bits, and comparing all bits is quick
-            return self._scan(self._codes, rows, k, chosen)
-        lists = min(lists, self.index.nlist)
-        parameters = self.faiss.SearchParametersIVF(nprobe=lists, sel=chosen.bitmap if chosen else None)
-        return self.index.search(rows, k, params=parameters)  # type: ignore[no-any-return]
-
-    def _in_order(self) -> Any:
-        """The codes of all lists in the order of their positions, as a flat index."""
-        lists, size = self.index.invlists, self.index.code_size
-        codes = np.empty((self.index.ntotal, size), dtype=np.uint8)
-        for number in range(lists.nlist):
-            length = lists.list_size(number)
-            if length:
-                rows = self.faiss.rev_swig_ptr(lists.get_codes(number), length * size)
-                codes[self.faiss.rev_swig_ptr(lists.get_ids(number), length)] = rows.reshape(length, size)
-        flat = self.faiss.IndexBinaryFlat(self.index.d)
-        flat.add(codes)
-        return flat
-
-
-KINDS: dict[Kind, type[Structure]] = {"HNSW32": Graph, "IVF": Lists, "Flat": Flat}
-
-
-def structure_for(kind: Kind, count: int) -> type[Structure]:
-    """The structure of a segment of `count` vectors: its kind's, or the exact one where they are too few for lists."""
-    return Flat if kind == "IVF" and not Lists.count(count) else KINDS[kind]
-
-
-def probes(lists: int) -> int:
-    """How many of `lists` lists a search looks into."""
-    return min(lists, max(16, lists // 32))
 
 
 def of(metric: Metric) -> int:
