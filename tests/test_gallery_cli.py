@@ -119,6 +119,22 @@ def test_predict_looks_pictures_up(demo: Path, index: Path, tmp_path: Path) -> N
     assert (strict["labels"], strict["rec_scores"]) == ([None], [None])
 
 
+def test_doctor_and_blame_write_their_pages(demo: Path, index: Path, tmp_path: Path) -> None:
+    findings = report("doctor", "--index", index, "--save_path", tmp_path / "doctor")
+    assert findings["pictures"] == 18
+    assert sorted(path.name for path in (tmp_path / "doctor").iterdir()) == [
+        "gallery_doctor.html",
+        "gallery_doctor.json",
+    ]
+    whole = report("blame", demo / "queries", "--index", index, "--detector", "none")
+    assert whole["objects"] == 12
+    missed = report(
+        "blame", demo / "shelf.csv", "--index", index, "--detector", "none", "--save_path", tmp_path / "blame"
+    )
+    assert missed["culprits"] == {"detector": 8}
+    assert sorted(path.name for path in (tmp_path / "blame").iterdir()) == ["blame.html", "blame.json"]
+
+
 def test_wrong_use_is_told(demo: Path, index: Path, tmp_path: Path) -> None:
     missing = invoke("predict", demo / "shelf.png", "--pipeline", "PP-ShiTuV2")
     assert missing.exit_code == 2 and "--index" in missing.output

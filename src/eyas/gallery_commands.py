@@ -209,7 +209,12 @@ def blame(  # noqa: PLR0913 - one parameter a flag
     pipeline: Annotated[str, typer.Option("--pipeline", help="pipeline name or file")] = "PP-ShiTuV2",
     model: Model = None,
     model_dir: ModelDir = None,
-    detector: Detector = None,
+    detector: Annotated[
+        str | None, typer.Option("--detector", help="a name, a folder, or none: the whole picture")
+    ] = None,
+    rec_threshold: Annotated[
+        str | None, typer.Option("--rec_threshold", help="least score of a match, or calibrated")
+    ] = None,
     device: Device = None,
     save_path: Save = None,
     form: Json = "text",
@@ -219,7 +224,8 @@ def blame(  # noqa: PLR0913 - one parameter a flag
     from eyas.gallery.care import blame_gallery
 
     with exit_codes(verbose):
-        _tell(blame_gallery(source, index, pipeline, (model, model_dir, detector, device), save_path), form)
+        parts = (model, model_dir, detector, device)
+        _tell(blame_gallery(source, index, pipeline, parts, rec_threshold, save_path), form)
 
 
 @gallery.command("export")

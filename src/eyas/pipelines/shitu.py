@@ -84,6 +84,16 @@ class ShiTuPipeline(IndexMaker):
             gallery_crop=settings.gallery_crop,
         )
 
+    @property
+    def networks(self) -> Models:
+        """The detector (None: whole pictures are looked up) and the feature model on the first device."""
+        return self._models[0]
+
+    @property
+    def options(self) -> Options:
+        """What `predict` does where its arguments say nothing else."""
+        return self._options
+
     def gallery(self, index: AnyIndex | None = None) -> Gallery:
         """The open gallery that `index` means; without one, that of the pipeline.
 
