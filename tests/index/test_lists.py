@@ -128,6 +128,21 @@ def test_problems_can_be_collected_and_the_good_pictures_kept(root: Path) -> Non
     assert len(problems) == 10 and problems[0] == "an older one"
 
 
+@pytest.mark.parametrize(
+    "path", ["../x.jpg", "images/../../x.jpg", "/etc/hostname", "\\etc\\hostname", "..\\x.jpg", "images\\..\\..\\x.jpg"]
+)
+def test_no_file_outside_the_root_is_reached(root: Path, path: str) -> None:
+    (root / "inner" / "images").mkdir(parents=True)
+    (root / "x.jpg").write_bytes(b"x")
+    file = root / "inner" / "list.txt"
+    for text in (f"{path} shoe", f"{path}\tshoe", f'"{path}" shoe'):
+        file.write_text(text)
+        with pytest.raises(GalleryError, match="line 1: the path .* leads out of the folder"):
+            read_gallery(file, root / "inner")
+    file.write_text("images/../x.jpg shoe")
+    assert len(read_gallery(file, root / "inner" / "..")) == 1
+
+
 def test_a_thousand_problems_do_not_make_an_endless_message(root: Path) -> None:
     (root / "gallery.txt").write_text("".join(f"images/{number}.jpg x\n" for number in range(1000)))
     with pytest.raises(GalleryError, match="(?s)has 1000 problems.*… and 980 more") as raised:

@@ -42,10 +42,11 @@ def split_line(line: str, is_there: Callable[[str], bool]) -> tuple[str, str]:
     if quoted and line[quoted.end() :].startswith(" "):
         return _unquoted(quoted[0]), _unquoted(line[quoted.end() :].lstrip(" "))
     choices = [(line[: gap.start()], line[gap.end() :]) for gap in re.finditer(" +", line)]
-    if not choices or (not is_there(choices[0][0]) and is_there(line)):
+    simple = bool(choices) and is_there(choices[0][0])
+    if not choices or (not simple and is_there(line)):
         raise ValueError(f"there is no label after the path {shown(_unquoted(line))}")
     path, label = choices[0]
-    if not is_there(path):
+    if not simple:
         named = [choice for choice in choices if is_there(choice[0])]
         # Of what is not there, the name of a picture makes the better message.
         pictured = [choice for choice in choices if is_image(choice[0])]

@@ -67,15 +67,19 @@ def located(root: Path, written: str) -> Path:
     other files of this machine.
     """
     path = root / written
-    if not is_file(path) and "\\" in written:
+    if "\\" in written and not is_file(path):
         path = root / written.replace("\\", "/")
-    here = Path.cwd()
     # Links are not followed: a link inside the folder to a picture elsewhere is the user's own.
-    if not Path(normpath(here / path)).is_relative_to(normpath(here / root)):
+    if (".." in path.parts or not path.is_relative_to(root)) and not _is_below(path, root):
         raise ValueError(f"the path {shown(written)} leads out of the folder {str(root)!r}; give a root that holds it")
     if not is_file(path):
         raise ValueError(f"there is no file {shown(written)} in the folder {str(root)!r}")
     return path
+
+
+def _is_below(path: Path, root: Path) -> bool:
+    here = Path.cwd()
+    return Path(normpath(here / path)).is_relative_to(normpath(here / root))
 
 
 def distinct(pictures: Iterable[Picture], problems: list[str]) -> list[Picture]:
