@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from eyas.pipeline_schema import PIPELINE_SECTIONS
 from eyas.problems import describe, short
-from eyas.schema import PIPELINE_SECTIONS, ModuleConfig, Section
+from eyas.schema import ModuleConfig, Section
 
 MARKED = re.compile(r"(<!-- keys: ([\w-]+) -->\n).*?(<!-- end of keys -->)", re.DOTALL)
 

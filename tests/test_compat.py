@@ -7,7 +7,7 @@ import pytest
 from eyas import compat
 from eyas.config import load_module_config, load_pipeline_config, pipeline_config
 from eyas.errors import ConfigError
-from eyas.schema import RecognitionPipeline
+from eyas.pipeline_schema import RecognitionPipeline
 
 REAL_MODULE_FILE = """
 Global:

@@ -20,7 +20,7 @@ from eyas.config import (
     write_resolved,
 )
 from eyas.errors import ConfigError
-from eyas.schema import RecognitionPipeline
+from eyas.pipeline_schema import RecognitionPipeline
 from eyas.store import DEFAULT_MODEL
 
 SOD_S = "PP-YOLOE_plus_SOD-S"

@@ -17,20 +17,21 @@ PACKAGE = Path(eyas.__file__).parent
 # Room -> level. A room is a folder or a file directly under src/eyas; it may import rooms of lower levels.
 LEVELS = {
     "errors": 0,
-    **dict.fromkeys(["saving", "results", "yaml12", "schema", "problems", "compat", "config", "fields", "progress"], 1),
+    **dict.fromkeys(["saving", "results", "recognitions", "progress", "yaml12", "schema", "pipeline_schema"], 1),
+    **dict.fromkeys(["problems", "compat", "config", "fields"], 1),
     **dict.fromkeys(["vision", "paths", "fetch", "inputs", "data", "metrics", "bundle"], 2),
     **dict.fromkeys(["store", "archive", "cache", "download", "paddle"], 2),
     "convert": 3,
     "backends": 3,
     "index": 3,
-    "recognitions": 1,
     "pipelines": 4,
     "report": 4,
     "doctor": 5,
     "gallery": 6,
     **dict.fromkeys(["check", "evaluate", "predict"], 5),
     **dict.fromkeys(["models", "export", "train"], 6),
-    **dict.fromkeys(["terminal", "commands", "dataset_commands", "gallery_commands", "cli", "__main__", "__init__"], 7),
+    **dict.fromkeys(["terminal", "commands", "dataset_commands", "gallery_commands", "gallery_care_commands"], 7),
+    **dict.fromkeys(["cli", "__main__", "__init__"], 7),
 }
 TORCH_HALF = ("models", "export", "train")
 TORCH_PACKAGES = {"torch", "onnx", "safetensors"}
@@ -40,7 +41,8 @@ WITHIN = {
     "results": {"saving"},
     "recognitions": {"saving"},
     "problems": {"schema"},
-    "config": {"compat", "problems", "saving", "schema", "yaml12"},
+    "pipeline_schema": {"schema"},
+    "config": {"compat", "pipeline_schema", "problems", "saving", "schema", "yaml12"},
     "inputs": {"fetch", "paths", "vision"},
     "fetch": {"vision"},
     "paths": {"vision"},
@@ -56,7 +58,8 @@ WITHIN = {
     "doctor": {"check"},
     "commands": {"terminal"},
     "dataset_commands": {"terminal"},
-    "gallery_commands": {"terminal"},
+    "gallery_commands": {"gallery_care_commands", "terminal"},
+    "gallery_care_commands": {"terminal"},
     "cli": {"commands", "dataset_commands", "gallery_commands", "terminal"},
     "__main__": {"cli"},
 }
@@ -77,6 +80,7 @@ UPWARD = {
 AT_THE_TOP = {
     **dict.fromkeys(["saving", "results", "fields"], {"numpy"}),
     "schema": {"pydantic"},
+    "pipeline_schema": {"pydantic"},
     "problems": {"pydantic"},
     "config": {"pydantic"},
     "yaml12": {"yaml"},
@@ -84,7 +88,8 @@ AT_THE_TOP = {
     "paddle": {"numpy"},
     **dict.fromkeys(["download"], {"rich"}),
     **dict.fromkeys(["metrics", "backends", "pipelines", "evaluate", "index", "recognitions", "doctor"], {"numpy"}),
-    **dict.fromkeys(["cli", "commands", "dataset_commands", "gallery_commands", "terminal"], {"typer"}),
+    **dict.fromkeys(["cli", "commands", "dataset_commands", "terminal"], {"typer"}),
+    **dict.fromkeys(["gallery_commands", "gallery_care_commands"], {"typer"}),
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))

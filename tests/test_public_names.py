@@ -6,16 +6,16 @@ import typer
 
 import eyas
 from eyas.cli import app
+from eyas.pipeline_schema import PIPELINE_SECTIONS
 from eyas.pipelines import PIPELINES
 from eyas.pipelines.predictor import Predictor
 from eyas.pipelines.shitu import ShiTuPipeline
-from eyas.schema import PIPELINE_SECTIONS
 from eyas.store import STORE
 
 PREDICT_FLAGS = {
     "--batch_size", "--device", "--engine", "--format", "--labels", "--hpi_config", "--input", "--model", "--model_dir",
     "--model_name", "--pipeline", "--save_path", "--threshold", "--use_hpip",
-    "--det_threshold", "--detector", "--evidence", "--index", "--index_dir", "--rec_threshold", "--rec_topk", "--where",
+    "--det_threshold", "--detector", "--index", "--index_dir",
 }  # fmt: skip
 CONFIG_FLAGS = {"-c", "--config", "-o", "--override", "-v", "--verbose", "-q", "--quiet"}
 
@@ -24,7 +24,7 @@ FLAGS = {
     "train": CONFIG_FLAGS | {"--allow_faulty"},
     "evaluate": CONFIG_FLAGS | {"--predictions", "--dataset", "--compare", "--save_path"},
     "export": CONFIG_FLAGS,
-    "predict": PREDICT_FLAGS | CONFIG_FLAGS | {"inputs"},
+    "predict": PREDICT_FLAGS | CONFIG_FLAGS | {"inputs", "--evidence", "--rec_threshold", "--rec_topk", "--where"},
     "check": CONFIG_FLAGS | {"dataset", "--save_path"},
     "check_dataset": CONFIG_FLAGS | {"dataset", "--save_path"},
     "dataset": set(),

@@ -58,6 +58,10 @@ RecTopk = Annotated[int | None, typer.Option("--rec_topk", min=1, help="matches 
 Where = Annotated[list[str] | None, typer.Option("--where", help="metadata of matches: key=value, key<3, ...")]
 Evidence = Annotated[bool, typer.Option("--evidence", help="say for each object which gallery pictures, and why")]
 Output = Annotated[Format, typer.Option("--format", help="how results are written to stdout")]
+PipelineToCopy = Annotated[
+    str | None, typer.Option("--get_pipeline_config", help="write the file of that pipeline into --save_path")
+]
+Yes = Annotated[bool, typer.Option("-y", "--yes", help="overwrite without asking")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="more messages, and tracebacks")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="warnings and errors only")]
 
@@ -80,16 +84,10 @@ def flags(  # noqa: PLR0913 - one parameter a flag
     hpi_config: HpiConfig = None,
     index: Index = None,
     detector: Detector = None,
-    rec_threshold: RecThreshold = None,
-    rec_topk: RecTopk = None,
-    where: Where = None,
-    evidence: Evidence = False,
     labels: LabelsFlag = "auto",
     form: Output = Format.text,
-    get_pipeline_config: Annotated[
-        str | None, typer.Option("--get_pipeline_config", help="write the file of that pipeline into --save_path")
-    ] = None,
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="overwrite without asking")] = False,
+    get_pipeline_config: PipelineToCopy = None,
+    yes: Yes = False,
     install: Annotated[str | None, typer.Option("--install", help="print the pip line that brings an extra")] = None,
     version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
     verbose: Verbose = False,
@@ -97,13 +95,12 @@ def flags(  # noqa: PLR0913 - one parameter a flag
 ) -> None:
     """Find small objects in pictures: train, evaluate, export, predict."""
     if context.invoked_subcommand is not None:
-        with exit_codes():
-            refuse_early_flags(context)
+        refuse_early_flags(context)
         return
     inputs = () if input is None else (input,)
     asked = Asked(
         inputs, pipeline, model, model_dir, threshold, device, batch_size, engine, use_hpip, hpi_config, save_path,
-        labels, form, Lookup(index, detector, rec_threshold, rec_topk, tuple(where or ()), evidence),
+        labels, form, Lookup(index, detector),
     )  # fmt: skip
     with exit_codes(verbose, quiet):
         if version:
@@ -253,9 +250,10 @@ def models() -> None:
 
 
 def refuse_early_flags(context: typer.Context) -> None:
-    """Raise ConfigError for flags before the verb, which the verb would never see."""
-    if any(value and value not in (Format.text, "auto") for value in context.params.values()):
-        raise ConfigError(f"flags stand before the verb. Put them after it: eyas {context.invoked_subcommand} …")
+    """Tell of flags before the verb, which the verb would never see."""
+    with exit_codes():
+        if any(value and value not in (Format.text, "auto") for value in context.params.values()):
+            raise ConfigError(f"flags stand before the verb. Put them after it: eyas {context.invoked_subcommand} …")
 
 
 def main() -> None:

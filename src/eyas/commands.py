@@ -16,9 +16,10 @@ from eyas.errors import ConfigError, did_you_mean, needs_train
 from eyas.terminal import Format, failures_to, say, show
 
 if TYPE_CHECKING:
+    from eyas.pipeline_schema import PipelineFile, RecognitionPipeline
     from eyas.recognitions import Recognitions
     from eyas.saving import Labels, Result
-    from eyas.schema import ModuleConfig, PipelineFile, RecognitionPipeline
+    from eyas.schema import ModuleConfig
 
 log = logging.getLogger(__name__)
 
@@ -154,8 +155,8 @@ def predict_inputs(asked: Asked) -> None:
 def _results(asked: Asked, file: "PipelineFile", inputs: list[str]) -> "Iterator[Result]":
     """What the pipeline of `file` finds; a model that is named without a pipeline is opened by itself."""
     from eyas.config import parse_value
+    from eyas.pipeline_schema import RecognitionPipeline
     from eyas.pipelines import create_model, create_pipeline
-    from eyas.schema import RecognitionPipeline
 
     threshold = None if asked.threshold is None else parse_value(asked.threshold)
     model = {"model_name": asked.model, "model_dir": asked.model_dir}

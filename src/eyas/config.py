@@ -13,9 +13,10 @@ from pydantic import ValidationError
 
 from eyas import compat, yaml12
 from eyas.errors import ConfigError, did_you_mean
+from eyas.pipeline_schema import PIPELINE_SECTIONS, PipelineFile
 from eyas.problems import explain, sections_of, short
 from eyas.saving import write_text
-from eyas.schema import PIPELINE_SECTIONS, ModuleConfig, PipelineFile, Section
+from eyas.schema import ModuleConfig, Section
 
 log = logging.getLogger(__name__)
 

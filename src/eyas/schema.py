@@ -1,4 +1,4 @@
-"""The sections of a configuration file and of a pipeline file. Every default value of eyas lives here and nowhere else.
+"""The sections of a configuration file. Every default value lives here, or in `eyas.pipeline_schema`, and nowhere else.
 
 A section is frozen and closed: an unknown key, a text where a number is meant or a boolean where a number is meant is
 an error. `Expect` is the phrase that an error message uses for what was expected.
@@ -7,7 +7,7 @@ To add a key: one line here. To add a section: one class here and one field in `
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
@@ -42,8 +42,6 @@ SizeEdges = Annotated[
 Percent = Annotated[float, Field(gt=0, lt=100), Expect("a number between 0 and 100")]
 Threshold = Annotated[Fraction | dict[int | str, Fraction], Expect("a number from 0 to 1, or one for each class")]
 """One score for all classes, or one for each class id or name; the comparison is `score > threshold`."""
-RecThreshold = Annotated[float | Literal["calibrated"], Expect("a number, or calibrated")]
-"""The score of a gallery picture, in the unit of the metric, from which on an object counts as recognised."""
 Inputs = str | Annotated[tuple[str, ...], Strict(False), Expect("a list of texts")]
 Mode = Literal["check_dataset", "train", "evaluate", "export", "predict"]
 
@@ -254,98 +252,3 @@ class ModuleConfig(Section):
     evaluate: Evaluate = Field(default=Evaluate(), alias="Evaluate")
     export: Export = Field(default=Export(), alias="Export")
     predict: Predict = Field(default=Predict(), alias="Predict")
-
-
-class SubModule(Runtime):
-    """A network in a pipeline; `USUAL` is the model where neither a name nor a folder is given."""
-
-    USUAL: ClassVar[str] = "SOD-XS-thermal"
-
-    module_name: str  # PaddleX's word for what it does; any is taken, the model says it
-    model_name: str | None = None  # None: what the bundle in model_dir says
-    model_dir: str | None = None
-    batch_size: Count = 1
-
-    def or_default(self) -> Self:
-        """The same with the usual model, where none is named."""
-        named = self.model_name is not None or self.model_dir is not None
-        return self if named else self.model_copy(update={"model_name": self.USUAL})
-
-
-class DetectionModule(SubModule):
-    """A detector in a pipeline."""
-
-    module_name: str = "small_object_detection"
-    threshold: Threshold | None = None
-    img_size: Count | Annotated[tuple[Count, Count], Strict(False), Expect("[width, height]")] | None = None
-
-
-class PipelineFile(Runtime):
-    """What the files of all pipelines have."""
-
-    pipeline_name: str
-    device: str | None = None
-    input: Inputs | None = None
-    Serving: dict[str, Any] | None = None  # read by the HTTP service alone
-
-
-class SmallObjectModules(Section):
-    """Sub-modules of the pipeline small_object_detection."""
-
-    detection: DetectionModule = Field(alias="SmallObjectDetection")
-
-
-class SmallObjectPipeline(PipelineFile):
-    """A pipeline file of small_object_detection."""
-
-    pipeline_name: Literal["small_object_detection"] = "small_object_detection"
-    modules: SmallObjectModules = Field(alias="SubModules")
-
-
-class BodyModule(SubModule):
-    """The detector that finds what is looked up; its scores count from `det_threshold` on."""
-
-    USUAL = "PP-ShiTuV2_det"
-
-    module_name: str = "mainbody_detection"
-
-
-class RecognitionModule(SubModule):
-    """The feature model; `batch_size` objects go through it together."""
-
-    USUAL = "PP-ShiTuV2_rec"
-
-    module_name: str = "image_feature"
-    batch_size: Count = 16
-
-
-class RecognitionModules(Section):
-    """Sub-modules of the pipeline PP-ShiTuV2."""
-
-    detection: BodyModule | None = Field(default=None, alias="Detection")  # None: the whole picture is looked up
-    recognition: RecognitionModule = Field(alias="Recognition")
-
-
-class RecognitionPipeline(PipelineFile):
-    """A pipeline file of PP-ShiTuV2: detection, features, search in a gallery."""
-
-    pipeline_name: Literal["PP-ShiTuV2"] = "PP-ShiTuV2"
-    index: str | None = None  # folder of the gallery, or of an index of PaddleX
-    det_threshold: Threshold = 0.5
-    rec_threshold: RecThreshold = 0.5
-    rec_topk: Count = 5  # gallery pictures that are named for each object
-    hamming_radius: NotNegative | None = None  # bits; None: the angle that rec_threshold means
-    max_boxes: Count | None = None  # the best ones; None: all
-    rec_nms: Fraction | None = None  # overlap (IoU) above which the worse of two boxes of one label goes
-    full_image: Literal["auto", "always", "never"] = "auto"  # a box for the whole picture; auto: if nothing is found
-    vote: Literal["none", "vote", "mean", "max"] = "none"  # how the hits of one label become one; none: they do not
-    margin: NotNegative = 0.0  # least lead over the next label
-    gallery_crop: Literal["boxes", "none", "auto"] = "boxes"  # what of a gallery picture counts; auto: main body
-    modules: RecognitionModules = Field(alias="SubModules")
-
-
-PIPELINE_SECTIONS: dict[str, type[PipelineFile]] = {
-    "small_object_detection": SmallObjectPipeline,
-    "PP-ShiTuV2": RecognitionPipeline,
-}
-"""Pipeline name -> the sections of its file."""

@@ -7,16 +7,9 @@ from tests.fakes import tiny_bundle, tiny_feature_bundle
 
 from eyas.bundle import EmbeddingManifest, Manifest
 from eyas.errors import ModelError
+from eyas.pipeline_schema import BodyModule, DetectionModule, RecognitionModule
 from eyas.pipelines.opening import Opening, with_runtime
-from eyas.schema import (
-    BodyModule,
-    DetectionModule,
-    EngineConfig,
-    HpiBackendConfig,
-    HpiConfig,
-    RecognitionModule,
-    Runtime,
-)
+from eyas.schema import EngineConfig, HpiBackendConfig, HpiConfig, Runtime
 
 
 def test_the_usual_model_where_none_is_named() -> None:

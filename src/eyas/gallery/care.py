@@ -17,9 +17,9 @@ from eyas.index import Gallery
 from eyas.index.calibration import calibrate
 from eyas.index.lists import read_gallery
 from eyas.index.selftest import selftest
+from eyas.pipeline_schema import RecognitionPipeline
 from eyas.progress import progress_bar
 from eyas.saving import target_file, write_text
-from eyas.schema import RecognitionPipeline
 
 log = logging.getLogger(__name__)
 

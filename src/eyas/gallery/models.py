@@ -5,11 +5,11 @@ from pathlib import Path
 
 from eyas.bundle import EmbeddingManifest, Manifest
 from eyas.index import Gallery
+from eyas.pipeline_schema import DetectionModule, RecognitionModule
 from eyas.pipelines.detector import Detector
 from eyas.pipelines.embedder import Embedder
 from eyas.pipelines.index_files import is_gallery
 from eyas.pipelines.opening import Opening
-from eyas.schema import DetectionModule, RecognitionModule
 from eyas.store import DEFAULT_FEATURES
 
 MADE_WITH = "made_with"

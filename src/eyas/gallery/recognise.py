@@ -6,9 +6,9 @@ from typing import Any
 
 from eyas.errors import ConfigError
 from eyas.gallery.models import made_with
+from eyas.pipeline_schema import RecognitionPipeline
 from eyas.pipelines import create_pipeline
 from eyas.pipelines.shitu import ShiTuPipeline
-from eyas.schema import RecognitionPipeline
 
 
 def open_recognition(

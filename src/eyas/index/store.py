@@ -220,10 +220,17 @@ class Store:
             db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (key, text))
 
     def segments(self) -> list[SegmentRecord]:
-        """The files that hold search structures, in the order in which they were added."""
+        """The files that hold search structures, in the order in which they were added.
+
+        A note that is damaged comes with the ids that can still be read of it: too few for its file.
+        """
+        query = "SELECT CAST(name AS TEXT), CAST(sha256 AS TEXT), CAST(ids AS BLOB) FROM segments ORDER BY rowid"
         with self._database.reading() as db:
-            rows = db.execute("SELECT name, sha256, ids FROM segments ORDER BY rowid").fetchall()
-        return [SegmentRecord(name, sha256, np.frombuffer(ids, "<i8").astype(np.int64)) for name, sha256, ids in rows]
+            rows = db.execute(query).fetchall()
+        return [
+            SegmentRecord(name, sha256, np.frombuffer(ids[: len(ids) // 8 * 8], "<i8").astype(np.int64))
+            for name, sha256, ids in rows
+        ]
 
     def replace_segments(self, add: Sequence[SegmentRecord], drop: Sequence[str]) -> None:
         """Note that files were made and others are not used any more, at once. A name that is there is replaced."""

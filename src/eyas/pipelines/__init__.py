@@ -10,18 +10,17 @@ from eyas import compat
 from eyas.bundle import Bundle, EmbeddingManifest, Manifest
 from eyas.config import load_pipeline_config, pipeline_config, section_from
 from eyas.errors import ConfigError, ModelError
-from eyas.pipelines.opening import Opening, with_runtime
-from eyas.pipelines.predictor import Predictor
-from eyas.results import Detections
-from eyas.schema import (
+from eyas.pipeline_schema import (
     PIPELINE_SECTIONS,
     DetectionModule,
-    EngineConfig,
-    HpiConfig,
     PipelineFile,
     RecognitionPipeline,
     SmallObjectPipeline,
 )
+from eyas.pipelines.opening import Opening, with_runtime
+from eyas.pipelines.predictor import Predictor
+from eyas.results import Detections
+from eyas.schema import EngineConfig, HpiConfig
 
 if TYPE_CHECKING:
     from eyas.pipelines.galleries import AnyIndex

@@ -9,7 +9,8 @@ from eyas.backends.device import parse_device
 from eyas.bundle import Bundle, NetworkManifest, need_task
 from eyas.convert import resolve_model
 from eyas.errors import ModelError
-from eyas.schema import Runtime, SubModule
+from eyas.pipeline_schema import SubModule
+from eyas.schema import Runtime
 from eyas.store import STORE
 
 _S = TypeVar("_S", bound=SubModule)

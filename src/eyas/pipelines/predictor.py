@@ -48,7 +48,7 @@ class Predictor(Generic[R]):
         """Open the models for `device`; `batch_size` and `threshold` are the defaults of `predict`."""
         self._open = open_models
         self._models = tuple(open_models(device))
-        self._batch_size = _checked_batch_size(batch_size)
+        self._batch_size = checked_batch_size(batch_size)
         self._threshold = threshold
         self._models[0].work(threshold)  # a wrong one is told now
 
@@ -101,7 +101,7 @@ class Predictor(Generic[R]):
             raise ConfigError(
                 "predict() needs an input: a picture, a folder, a PDF file, a URL, an array, or a list of them."
             )
-        size = self._batch_size if batch_size is None else _checked_batch_size(batch_size)
+        size = self._batch_size if batch_size is None else checked_batch_size(batch_size)
         limits = self._threshold if threshold is None else threshold
         self._models[0].work(limits)  # before a device is opened for nothing
         models = self._models if device is None else self._open(device)
@@ -110,7 +110,8 @@ class Predictor(Generic[R]):
     __call__ = predict
 
 
-def _checked_batch_size(value: int) -> int:
+def checked_batch_size(value: int) -> int:
+    """`value`; raises ConfigError where it is no whole number of 1 or more."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigError(f"batch_size must be a whole number, 1 or more, got {value!r}.")
     return value

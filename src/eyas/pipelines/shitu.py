@@ -9,6 +9,7 @@ from eyas.compat import rename_keywords
 from eyas.errors import ConfigError
 from eyas.index.gallery import Gallery
 from eyas.inputs import iter_inputs
+from eyas.pipeline_schema import RecognitionPipeline
 from eyas.pipelines.detector import Detector, Threshold
 from eyas.pipelines.embedder import Embedder
 from eyas.pipelines.galleries import AnyIndex, Galleries
@@ -16,10 +17,10 @@ from eyas.pipelines.gallery_builder import GalleryCrop
 from eyas.pipelines.index_maker import IndexMaker
 from eyas.pipelines.opening import Opening
 from eyas.pipelines.options import FullImage, Options, Vote
+from eyas.pipelines.predictor import checked_batch_size
 from eyas.pipelines.recogniser import Recogniser
 from eyas.pipelines.stream import stream
 from eyas.recognitions import Recognitions
-from eyas.schema import RecognitionPipeline
 
 Models = tuple[Detector | None, Embedder]
 """The networks on one device."""
@@ -139,9 +140,7 @@ class ShiTuPipeline(IndexMaker):
             raise ConfigError(
                 "predict() needs an input: a picture, a folder, a PDF file, a URL, an array, or a list of them."
             )
-        size = self._batch_size if batch_size is None else batch_size
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ConfigError(f"batch_size must be a whole number, 1 or more, got {size!r}.")
+        size = self._batch_size if batch_size is None else checked_batch_size(batch_size)
         changes: dict[str, Any] = {
             "det_threshold": det_threshold,
             "rec_threshold": rec_threshold,
