@@ -135,6 +135,7 @@ class Pictures(Section):
     """Changes to the labelled pictures of a feature network. For a detector these keys must stay as they are."""
 
     sides: ViewSides | None = None  # sides of square views in equal parts of the run, one after another
+    smooth: bool = False  # pixels are averaged where a picture shrinks, here and in prediction; False: as PaddleX
     flip: Fraction = 0.5  # probability: left-right
     area: Shares = (1.0, 1.0)  # lowest and highest share of the picture that is shown
     ratio: Range = (0.75, 1.3333)  # lowest and highest width : height of what is shown, where it is not the whole

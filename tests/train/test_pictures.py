@@ -16,7 +16,7 @@ from eyas.errors import ConfigError
 from eyas.schema import Features, Pictures, Train
 from eyas.train.loader import Position, RunSampler, make_loader
 from eyas.train.pictures import PictureSchedule, TrainPictures, collate, shrunk
-from eyas.train.views import cutmix, erased, random_map, random_view, warped
+from eyas.train.views import cutmix, erased, random_map, random_view, shrunk_first, warped
 
 
 def config(batch_size: int, each: int | None, **more: object) -> Train:
@@ -111,6 +111,28 @@ def test_the_plain_view_is_what_prediction_sees(size_hw: tuple[int, int]) -> Non
     difference = np.abs(view.astype(int) - wanted)[2:-2, 2:-2]
     assert difference.max() <= 8, "OpenCV's two functions round the place of a sample differently"
     assert difference.mean() < 1.0
+
+
+def test_a_smooth_view_averages_the_pixels_that_prediction_averages() -> None:
+    rng = np.random.default_rng(3)
+    picture = rng.integers(0, 256, (160, 192, 3), np.uint8)
+    view = random_view(picture, (40, 48), Pictures(flip=0.0, smooth=True), rng)
+    expected = cv2.resize(picture, (48, 40), interpolation=cv2.INTER_AREA)
+    assert np.abs(view.astype(int) - expected).max() <= 1
+    rough = random_view(picture, (40, 48), Pictures(flip=0.0), rng)
+    assert rough.std() > 2 * view.std()
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=30, deadline=None)
+def test_shrinking_first_moves_nothing(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    affine = random_map((150, 190), (48, 48), Pictures(area=(0.3, 1.0), rotate=20.0), rng)
+    small, left = shrunk_first(np.zeros((150, 190, 3), np.uint8), affine)
+    corners = rng.random((5, 2)) * (190, 150)
+    scaled = corners * (small.shape[1] / 190, small.shape[0] / 150)
+    np.testing.assert_allclose(corners @ affine[:, :2].T + affine[:, 2], scaled @ left[:, :2].T + left[:, 2], atol=1e-9)
+    assert abs(np.linalg.det(left[:, :2])) == pytest.approx(1, abs=0.1)
 
 
 def test_a_flipped_view_is_the_mirror_image() -> None:

@@ -1,7 +1,7 @@
 """What training a feature network means: the loss of a batch, the manifest of the result, and its validation."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +25,7 @@ from eyas.train.metric_losses import MetricTerms, Mixture, metric_loss
 from eyas.train.pictures import PictureBatch, PictureSchedule, TrainPictures, collate
 from eyas.train.ranks import Ranks
 from eyas.train.task import Loss, Validation
+from eyas.vision.preprocess import Preprocess
 
 EVAL_BATCH = 16
 
@@ -64,6 +65,11 @@ class RecognitionTask:
         """How many pictures there are to train on."""
         return len(self.parts.train)
 
+    @property
+    def _preprocess(self) -> Preprocess:
+        preprocess = normalised(self.config.input_size)
+        return replace(preprocess, interpolation="area") if self.config.pictures.smooth else preprocess
+
     @cached_property
     def _schedule(self) -> PictureSchedule:
         return PictureSchedule(self.parts.train, self.config)
@@ -79,8 +85,7 @@ class RecognitionTask:
 
     def net(self, model: Network) -> nn.Module:
         """`model` from uint8 images on."""
-        preprocess = normalised(self.config.input_size)
-        return TrainNet(_feature_net(model), preprocess.alpha, preprocess.beta)
+        return TrainNet(_feature_net(model), self._preprocess.alpha, self._preprocess.beta)
 
     def loss(self, model: Network, ranks: int) -> Loss:
         """The loss of a batch: each process has its own, and their gradients are averaged."""
@@ -90,7 +95,7 @@ class RecognitionTask:
     def manifest(self, name: str, model: Network, made: dict[str, Any]) -> EmbeddingManifest:
         """What the trained network needs to predict."""
         width = _feature_net(model).width
-        return EmbeddingManifest(model=name, preprocess=normalised(self.config.input_size), width=width, made=made)
+        return EmbeddingManifest(model=name, preprocess=self._preprocess, width=width, made=made)
 
     def validate(self, model: Network, manifest: AnyManifest, device: torch.device) -> Validation:
         """The figures of the network in its present state, through the `Embedder` that predicts."""

@@ -23,6 +23,8 @@ ERASED = (0.02, 0.25)
 def random_view(picture: Image, size_hw: tuple[int, int], config: Pictures, rng: np.random.Generator) -> Image:
     """A random view of `picture` (uint8 RGB [h,w,3]) of `size_hw`; the rim is mirrored outwards."""
     affine = random_map((picture.shape[0], picture.shape[1]), size_hw, config, rng)
+    if config.smooth:
+        picture, affine = shrunk_first(picture, affine)
     view = warped(picture, affine, size_hw)
     if config.colour > 0:
         view = colour(view, config.colour, rng)
@@ -44,8 +46,21 @@ def random_map(
     return np.column_stack([linear, offset])
 
 
+def shrunk_first(picture: Image, affine: Matrix) -> tuple[Image, Matrix]:
+    """`picture` made smaller, its pixels averaged, as far as `affine` shrinks it, and the map that is left to do."""
+    scale = math.sqrt(abs(float(np.linalg.det(affine[:, :2]))))
+    height, width = picture.shape[:2]
+    size_wh = max(1, round(width * scale)), max(1, round(height * scale))
+    if scale >= 1 or size_wh == (width, height):
+        return picture, affine
+    small = np.asarray(cv2.resize(picture, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
+    left = affine.copy()
+    left[:, :2] *= (width / size_wh[0], height / size_wh[1])
+    return small, left
+
+
 def warped(picture: Image, affine: Matrix, size_hw: tuple[int, int]) -> Image:
-    """`picture` through `affine`, sampled as prediction does: linearly, without smoothing when it shrinks."""
+    """`picture` through `affine`, sampled linearly, without smoothing where it shrinks."""
     # OpenCV maps pixel centres; `affine` maps pixel edges, half a pixel away.
     matrix = affine.copy()
     matrix[:, 2] += affine[:, :2].sum(1) / 2 - 0.5
