@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,12 +36,12 @@ class Neighbourhood:
     scores: Floats
     photos: Ints
 
-    @property
+    @cached_property
     def of(self) -> Ints:
         """The label of each picture, [N]."""
         return self.state.label_ids.astype(np.int64)
 
-    @property
+    @cached_property
     def neighbour_labels(self) -> Ints:
         """The label of each neighbour, [N, k]; -1 where there is none."""
         return np.where(self.places >= 0, self.of[self.places], -1)
@@ -58,12 +59,12 @@ class Neighbourhood:
         distance: Numbers = distances[rows, best]
         return np.where(np.isfinite(distance), self.places[rows, best], -1), distance
 
-    @property
+    @cached_property
     def is_own(self) -> Bools:
         """Which neighbours have the label of the picture, [N, k]."""
         return np.asarray((self.neighbour_labels == self.of[:, None]) & (self.places >= 0))
 
-    @property
+    @cached_property
     def is_other(self) -> Bools:
         """Which neighbours have another label, [N, k]."""
         return np.asarray((self.neighbour_labels != self.of[:, None]) & (self.places >= 0))
@@ -105,9 +106,12 @@ def own_distances(gallery: Gallery, near: Neighbourhood, rows: Ints, trusted: Bo
     It is found exactly, also where it is not among the k nearest.
     """
     found = np.full(len(rows), np.inf)
+    by_label = np.argsort(near.of, kind="stable")
+    ends = np.searchsorted(near.of[by_label], np.arange(len(near.state.labels) + 1))
     for label in np.unique(near.of[rows]).tolist():
         asked = np.flatnonzero(near.of[rows] == label)
-        held = np.flatnonzero((near.of == label) & trusted)
+        held = by_label[ends[label] : ends[label + 1]]
+        held = held[trusted[held]]
         for start in range(0, len(held), _BATCH):
             part = held[start : start + _BATCH]
             queries, others = (gallery.vectors(near.state.ids[places]) for places in (rows[asked], part))
