@@ -97,7 +97,8 @@ class _Judge:
         best = crop.matches[0] if crop.matches else None
         rival = "" if best is None else f"; {best.label!r} has {best.score:.4g}"
         if nearness(np.array([own_score], np.float32), self._gallery.metric)[0] < self._usual:
-            return "gallery", f"its nearest picture of this label is far, {own_score:.4g}{rival}"
+            usual = abs(self._usual) if self._gallery.metric != "IP" else self._usual
+            return "gallery", f"its nearest picture of this label is far, {own_score:.4g} (usual: {usual:.4g}){rival}"
         return "features", f"its nearest picture of this label has {own_score:.4g}{rival}"
 
     def _nearest_own(self, label: str, vector: Floats) -> tuple[int | None, float]:

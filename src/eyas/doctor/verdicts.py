@@ -16,7 +16,8 @@ ADVICE: Mapping[Culprit, str] = {
     "crop": "{n} would be right with the true box: train the detector for tighter boxes, or add pictures to the "
     "gallery that are cut as it cuts them",
     "threshold": "{n}: move the threshold, or calibrate it for the rate of false accepts that you can bear",
-    "gallery": "the gallery lacks the label, or views like these, of {n}: photograph them and add them",
+    "gallery": "the gallery lacks the label, or views like these, of {n}: photograph them and add them (where your eye "
+    "finds such views in it, train the feature model)",
     "features": "for {n} another label is nearer although the right one has near views: train the feature model on "
     "these labels, or add pictures that tell them apart",
 }
