@@ -111,12 +111,12 @@ def test_nothing_found_is_a_result_too(tmp_path: Path) -> None:
     np.testing.assert_array_equal(empty.draw(), np.zeros((20, 30, 3)))
 
 
-def drawn(monkeypatch: pytest.MonkeyPatch, *objects: Recognised) -> tuple[list[int], list[float] | None, list[str]]:
+def drawn(monkeypatch: pytest.MonkeyPatch, *objects: Recognised) -> tuple[list[int], list[float], list[str]]:
     """The class ids, scores and names that are given to the painter."""
     seen = []
 
     def record(image, boxes, class_ids, scores, names, *, labels):  # type: ignore[no-untyped-def]
-        seen.append((class_ids.tolist(), None if scores is None else scores.tolist(), list(names)))
+        seen.append((class_ids.tolist(), scores.tolist(), list(names)))
         return image
 
     monkeypatch.setattr("eyas.vision.draw.draw_detections", record)
@@ -128,12 +128,7 @@ def test_colours_go_by_the_first_appearance_of_a_label(monkeypatch: pytest.Monke
     juice = Recognised(("Juice",), (0.5,), (Match(7, "Juice", 0.5, None),))
     ids, scores, names = drawn(monkeypatch, juice, NOTHING, MILK, juice, NOTHING)
     assert (ids, names) == ([0, 1, 2, 0, 1], ["Juice", "unknown", "Milk"])
-    assert scores == [0.5, 0.25, 0.75, 0.5, 0.25]
-
-
-def test_without_a_match_no_score_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = Recognised((None,), (None,), (), "the gallery is empty")
-    assert drawn(monkeypatch, alone, alone) == ([0, 0], None, ["unknown"])
+    np.testing.assert_array_equal(scores, [0.5, np.nan, 0.75, 0.5, np.nan])  # none is written at an unknown one
 
 
 def test_the_picture_has_boxes_and_any_letters() -> None:

@@ -121,7 +121,7 @@ class Recognitions(DrawnResult):
         return f"{len(self.objects)} boxes, {known} recognised"
 
     def draw(self, labels: Labels = "auto") -> NDArray[np.uint8]:
-        """The image with its boxes, labels and scores, uint8 RGB [H, W, 3]; an unknown object with its best match's.
+        """The image with its boxes, labels and scores, uint8 RGB [H, W, 3]; an unknown object has no score.
 
         A label's colour is that of its first appearance. Raises InputError when the result holds no image.
         """
@@ -134,9 +134,6 @@ class Recognitions(DrawnResult):
         return draw_detections(image, self.boxes_xyxy, class_ids, _drawn_scores(self.objects), names, labels=labels)
 
 
-def _drawn_scores(objects: Sequence[Recognised]) -> NDArray[np.float32] | None:
-    """A score for each object; None, so that no number is written, where one found nothing at all to compare with."""
-    best = [
-        one.scores[0] if one.matches and one.label else next((m.score for m in one.matches), None) for one in objects
-    ]
-    return None if None in best else np.array(best, dtype=np.float32)
+def _drawn_scores(objects: Sequence[Recognised]) -> NDArray[np.float32]:
+    """The score that is written at each object; NaN, so that none is, at an unknown one."""
+    return np.array([np.nan if one.scores[0] is None else one.scores[0] for one in objects], dtype=np.float32)

@@ -1,16 +1,15 @@
 """Pictures are read and prepared in threads while networks run on batches of them; results come in order."""
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Generic, TypeVar
 
 from eyas.errors import InputError
 from eyas.inputs import InputItem
+from eyas.pipelines.threads import in_order
 from eyas.saving import Result
 from eyas.vision.preprocess import Image
 
@@ -18,7 +17,6 @@ log = logging.getLogger(__name__)
 
 P = TypeVar("P")
 R = TypeVar("R", bound=Result)
-T = TypeVar("T")
 
 READERS = 2
 """Threads a device that read and prepare pictures; a picture takes them a fraction of what it takes the network."""
@@ -47,14 +45,15 @@ def stream(items: Iterable[InputItem], work: Sequence[Work[P, R]], batch_size: i
     failures: list[_Failure] = []
     good = 0
     readers = READERS * len(work)
-    with _threads(readers) as reading, _threads(len(work)) as running:
-        loads = (_Load(item, work[0].prepare) for item in items)
-        ready = _usable(_in_order(reading, loads, batch_size * len(work) + readers), failures)
+    loads = (_Load(item, work[0].prepare) for item in items)
+    with closing(in_order(loads, readers, batch_size * len(work) + readers)) as loaded:
+        ready = _usable(loaded, failures)
         batches = iter(lambda: list(islice(ready, batch_size)), [])
         runs = (_Run(batch, one.run) for batch, one in zip(batches, cycle(work), strict=False))
-        for results in _in_order(running, runs, len(work)):
-            good += len(results)
-            yield from results
+        with closing(in_order(runs, len(work), len(work))) as ran:
+            for results in ran:
+                good += len(results)
+                yield from results
     _raise_failures(failures, good)
 
 
@@ -121,24 +120,3 @@ def _raise_failures(failures: Sequence[_Failure], good: int) -> None:
     named = "\n".join(f"  {name}: {error}" for name, error in failures[:NAMED])
     more = f"\n  … and {len(failures) - NAMED} more" if len(failures) > NAMED else ""
     raise InputError(f"{len(failures)} of {len(failures) + good} inputs could not be used:\n{named}{more}")
-
-
-def _in_order(pool: ThreadPoolExecutor, tasks: Iterable[Callable[[], T]], ahead: int) -> Iterator[T]:
-    """The results of `tasks`, in order; up to `ahead` later ones are under way, which bounds the memory they take."""
-    pending: deque[Future[T]] = deque()
-    for task in tasks:
-        pending.append(pool.submit(task))
-        if len(pending) > ahead:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
-    """A thread pool that drops waiting work when its `with` block ends early."""
-    pool = ThreadPoolExecutor(count, thread_name_prefix="eyas")
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

@@ -5,6 +5,7 @@ above the box. Lines run outside the box. A tiny box has a line of one pixel, an
 larger than the object or lie on a neighbour; a legend with colours and counts then names the classes.
 """
 
+import math
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -45,7 +46,7 @@ def draw_detections(
 ) -> RGB:
     """A copy of `image_rgb` (uint8 RGB [H, W, 3]) with the boxes (pixels, half-open [N, 4]) and their labels drawn.
 
-    A label is the class's name with the score, where there are `scores`.
+    A label is the class's name with the score, where there are `scores`, and where the score is not NaN.
     `labels`: "always" writes each label, as PaddleX does; "never" draws boxes alone; "auto" writes a label only where
     it hides no other box and is not larger than its object, and adds a legend when any is missing.
     """
@@ -58,7 +59,10 @@ def draw_detections(
     colours = [_colour(class_id) for class_id in ids]
     texts = [_clean(names[i]) for i in ids]
     if scores is not None:
-        texts = [f"{text} {score:.2f}" for text, score in zip(texts, scores.tolist(), strict=True)]
+        texts = [
+            text if math.isnan(score) else f"{text} {score:.2f}"
+            for text, score in zip(texts, scores.tolist(), strict=True)
+        ]
     plates: list[Plate | None] = [None] * len(rects)
     if labels == "always":
         plates = [_paddlex_plate(rect, text, width) for rect, text in zip(rects.tolist(), texts, strict=True)]
