@@ -262,10 +262,14 @@ def explained(file: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         code = _code(error)
+        if code == 0 and isinstance(error, sqlite3.OperationalError):  # a text that is no UTF-8
+            code = sqlite3.SQLITE_CORRUPT
         if code == 0:
             raise
         reason = _REASONS.get(code, f"the database refused. {_AS_BEFORE}")
         raise GalleryError(f"{file}: {reason} (SQLite: {error})") from error
+    except UnicodeDecodeError as error:  # SQLite tells of damage in the words that are damaged
+        raise GalleryError(f"{file}: {_REASONS[sqlite3.SQLITE_CORRUPT]} ({error})") from error
 
 
 @contextmanager

@@ -8,7 +8,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 
@@ -41,8 +44,8 @@ class Sealed:
     segment: Segment
 
 
-class Stopped(Exception):
-    """Upkeep was told to stop."""
+class Stopped(GalleryError):
+    """Upkeep was told to stop: the gallery is being closed."""
 
 
 class Live:
@@ -59,16 +62,15 @@ class Live:
         self.start_if_due()
 
     def seen(self, change: Change) -> Change:
-        """`change`, after the view has followed it.  Called with `lock` held, by whoever made the change."""
-        touched = len(change.added) + len(change.updated) + len(change.removed)
-        if change.generation == self.view.state.generation:
-            return change
-        if not touched or touched > PATCHED or change.generation != self.view.state.generation + 1:
-            self.view = self._assembled()
-        else:
-            added, removed = (np.sort(np.asarray(ids, np.int64)) for ids in (change.added, change.removed))
-            state = self._patched(change, added, removed)
-            self.view = self.view.changed(state, added, self._store.vectors(added), removed)
+        """`change`, after the view has followed it.  Called with `lock` held, by whoever made the change.
+
+        The change is on disk, so a failure to read it back is no failure of the change: the next look tries again.
+        """
+        if change.generation != self.view.state.generation:
+            try:
+                self.view = self._followed(change)
+            except GalleryError as error:
+                log.warning("%s: searches do not see the last change yet: %s", self._store.folder, error)
         self.start_if_due()
         return change
 
@@ -87,8 +89,9 @@ class Live:
             if chosen is None or not len(view.state.ids):
                 return
             replaced = [one for one in self._sealed if any(one.segment is part.segment for part in chosen)]
-            fresh = self._built(chosen, progress)
-            record = save_segment(fresh, self._store.folder / "segments", f"{uuid.uuid4().hex}.faiss")
+            fresh = self._built((*chosen, view.parts[-1]), progress)
+            name = f"{uuid.uuid4().hex}-{self._fingerprint(fresh.ids)}.faiss"
+            record = save_segment(fresh, self._store.folder / "segments", name)
             with self.lock:
                 self._store.replace_segments([record], [one.name for one in replaced])
                 kept = [one for one in self._sealed if one not in replaced]
@@ -114,13 +117,16 @@ class Live:
 
     def verify(self) -> list[str]:
         """What is wrong with the files of the search structures, in words."""
-        problems = []
+        problems = {}
         for record in self._store.segments():
             try:
-                load_segment(self._store.folder / "segments", record, self._store.info)
+                self._read(record)
             except GalleryError as error:
-                problems.append(f"{error} (a cache: the gallery works, and makes it anew when it is next opened)")
-        return problems
+                problems[record.name] = (
+                    f"{error} (a cache: the gallery works, and makes it anew when it is next opened)"
+                )
+        named = self._named() if problems else set()  # one that was replaced meanwhile is no problem
+        return [problem for name, problem in problems.items() if name in named]
 
     def _background(self) -> None:
         try:
@@ -130,27 +136,64 @@ class Live:
         except (GalleryError, OSError) as error:
             log.warning("%s: the search structure stays as it is: %s", self._store.folder, error)
 
+    def _followed(self, change: Change) -> View:
+        """The view after `change`, patched where that is quick and every change before it was seen."""
+        touched = len(change.added) + len(change.updated) + len(change.removed)
+        if 0 < touched <= PATCHED and change.generation == self.view.state.generation + 1:
+            added, removed = (np.sort(np.asarray(ids, np.int64)) for ids in (change.added, change.removed))
+            with suppress(GalleryError):  # another process has removed some of it already
+                state = self._patched(change, added, removed)
+                return self.view.changed(state, added, self._store.vectors(added), removed)
+        return self._assembled()
+
     def _assembled(self) -> View:
-        return View.assemble(
-            self._store.info, self._store.state(), [one.segment for one in self._sealed], self._store.vectors
-        )
+        """The view of what the store holds now; where another process removes items between two reads, once more."""
+        while True:
+            state = self._store.state()
+            try:
+                return View.assemble(
+                    self._store.info, state, [one.segment for one in self._sealed], self._store.vectors
+                )
+            except GalleryError:
+                if self._store.generation() == state.generation:
+                    raise
 
     def _loaded(self, known: tuple[Sealed, ...]) -> tuple[Sealed, ...]:
         """The structures that the store names; those in `known` are not read again, broken ones are given up."""
         have = {one.name: one for one in known}
-        loaded, broken = [], []
+        loaded, broken = [], {}
         for record in self._store.segments():
             try:
                 loaded.append(have.get(record.name) or self._read(record))
             except GalleryError as error:
-                log.warning("%s It is made anew.", error)
-                broken.append(record.name)
+                broken[record.name] = error
         if broken:
-            self._store.replace_segments((), broken)
+            if not self._named().issuperset(broken):  # another process has put others in their place
+                return self._loaded(tuple(loaded))
+            for error in broken.values():
+                log.warning("%s It is made anew.", error)
+            try:
+                self._store.replace_segments((), list(broken))
+            except GalleryError as error:  # a disk that may only be read, or is full: they are passed over again
+                log.debug("%s: structures that cannot be used stay noted: %s", self._store.folder, error)
         return tuple(sorted(loaded, key=lambda one: -len(one.segment.ids)))
 
+    def _named(self) -> set[str]:
+        """The names of the files that the store speaks of now."""
+        return {record.name for record in self._store.segments()}
+
     def _read(self, record: SegmentRecord) -> Sealed:
-        return Sealed(record.name, load_segment(self._store.folder / "segments", record, self._store.info))
+        folder = self._store.folder / "segments"
+        if Path(record.name).stem[-32:] != self._fingerprint(record.ids):
+            raise GalleryError(
+                f"the search structure {folder / record.name} belongs to other items than the database says. It is "
+                "made from the database: build it anew."
+            )
+        return Sealed(record.name, load_segment(folder, record, self._store.info))
+
+    def _fingerprint(self, ids: Ids) -> str:
+        """Part of the name of a file: the database has no checksum of the ids, and other ids are other answers."""
+        return sha256(self._store.info.uuid.encode() + ids.astype("<i8").tobytes()).hexdigest()[:32]
 
     def _patched(self, change: Change, added: Ids, removed: Ids) -> State:
         """The view's state after a small change."""
@@ -170,11 +213,11 @@ class Live:
         return State(change.generation, ids, label_ids, tuple(codes))
 
     def _built(self, chosen: tuple[Part, ...], progress: Progress | None) -> Segment:
-        """One structure over the vectors of the parts `chosen` and of the tail."""
+        """One structure over the vectors of the parts `chosen`."""
 
         def told(done: int, total: int) -> None:
             if self._stopping.is_set():
-                raise Stopped
+                raise Stopped(f"{self._store.folder}: closed before its search structure was ready. Nothing is lost.")
             if progress is not None:
                 progress(done, total)
 
@@ -183,7 +226,7 @@ class Live:
         return Segment.build(vectors, ids, info.kind, info.metric, told)
 
     def _vectors_of(self, chosen: tuple[Part, ...]) -> tuple[Ids, Floats]:
-        ids = np.sort(np.concatenate([part.alive_ids() for part in (*chosen, self.view.parts[-1])]))
+        ids = np.sort(np.concatenate([part.alive_ids() for part in chosen]))
         while True:
             try:
                 return ids, self._store.vectors(ids)
@@ -195,7 +238,7 @@ class Live:
 
     def _tidy(self, replaced: Sequence[str]) -> None:
         """Delete the files of structures that were `replaced`, and old ones that the store does not name."""
-        named = {record.name for record in self._store.segments()}
+        named = self._named()
         for file in (self._store.folder / "segments").iterdir():
             young = time.time() - file.stat().st_mtime < ORPHAN_SECONDS  # perhaps another process is writing it
             if file.name in replaced or not (file.name in named or young):

@@ -115,7 +115,13 @@ def items(db: sqlite3.Connection, ids: Ids) -> list[Item]:
         row = db.execute(query, (number,)).fetchone()
         if row is None:
             raise _unknown([number])
-        found.append(Item(row[0], row[1], source_text(row[2]), row[3], json.loads(row[4]), row[5]))
+        try:
+            found.append(Item(row[0], row[1], source_text(row[2]), row[3], json.loads(row[4]), row[5]))
+        except ValueError as error:
+            raise GalleryError(
+                f"the metadata or source of item {number} are damaged: {error}. Remove the item and add its picture "
+                "again, or use a snapshot."
+            ) from error
     return found
 
 
