@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
-from eyas.cache import measure
+from eyas.cache import measure, put_in_place
 from eyas.errors import ModelError
 from eyas.fields import Fields
 from eyas.vision.decode import HeadSpec
@@ -229,7 +229,7 @@ class Bundle:
             manifest = replace(manifest, files={name: measure(draft / name).sha256 for name in files})
             text = json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
             (draft / MANIFEST_NAME).write_text(text, encoding="utf-8")
-            _put_in_place(draft, path)
+            put_in_place(draft, path)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return Bundle(path, manifest)
@@ -278,17 +278,3 @@ def _check_replaceable(path: Path) -> None:
             f"{path} holds files that are no part of a bundle ({', '.join(strange[:5])}), and writing a bundle there "
             "would delete them. Choose another folder."
         )
-
-
-def _put_in_place(draft: Path, path: Path) -> None:
-    if not path.exists():
-        draft.rename(path)
-        return
-    old = draft.with_name(f"{draft.name}.old")
-    path.rename(old)
-    try:
-        draft.rename(path)
-    except OSError:
-        old.rename(path)
-        raise
-    shutil.rmtree(old)

@@ -138,8 +138,23 @@ def write_json(target: Path, values: Any) -> None:
     sync_folder(target.parent)
 
 
+def put_in_place(draft: Path, target: Path) -> None:
+    """Rename `draft` to `target`; a folder that is there goes, and comes back where the renaming fails."""
+    if not target.is_dir():
+        draft.replace(target)
+        return
+    old = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.old")
+    target.rename(old)
+    try:
+        draft.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
 def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` outlast a power cut. Windows has no call for that."""
+    """Make the names in `folder` outlast a power cut; for a file, what is in it. Windows has no call for that."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -1,12 +1,12 @@
 """Exports appear whole or not at all: they are made beside their target, and renamed."""
 
-import os
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from eyas.cache import put_in_place, sync_folder
 from eyas.errors import GalleryError
 
 
@@ -25,9 +25,9 @@ def staged(target: Path, names: Sequence[str], overwrite: bool) -> Iterator[Path
             temporary.mkdir()
         yield temporary
         for path in [*temporary.iterdir(), temporary] if names else [temporary]:
-            _sync(path)
-        _put(temporary, target)
-        _sync(target.parent)
+            sync_folder(path)
+        put_in_place(temporary, target)
+        sync_folder(target.parent)
     except OSError as error:
         raise GalleryError(f"{target} cannot be written: {error.strerror or error}. Nothing was changed.") from error
     finally:
@@ -48,29 +48,3 @@ def _check(target: Path, names: Sequence[str], overwrite: bool) -> None:
         raise GalleryError(f"{target} is there already. Expected a new name, or overwrite=True to replace that export.")
     what = f"holds {', '.join(sorted(inside)[:5])}" if target.is_dir() else "is a file"
     raise GalleryError(f"{target} {what} and is no earlier export of this form. Expected a new name.")
-
-
-def _put(made: Path, target: Path) -> None:
-    if not target.is_dir():
-        made.replace(target)
-        return
-    old = target.parent / f".eyas-{secrets.token_hex(8)}.old"
-    target.rename(old)
-    try:
-        made.rename(target)
-    except OSError:
-        old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file or folder is on the disk; systems that cannot wait for a folder do not."""
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except PermissionError:
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
