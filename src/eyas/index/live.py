@@ -170,8 +170,8 @@ class Live:
         if broken:
             if not self._named().issuperset(broken):  # another process has put others in their place
                 return self._loaded(tuple(loaded))
-            for error in broken.values():
-                log.warning("%s It is made anew.", error)
+            for why in broken.values():
+                log.warning("%s It is made anew.", why)
             try:
                 self._store.replace_segments((), list(broken))
             except GalleryError as error:  # a disk that may only be read, or is full: they are passed over again

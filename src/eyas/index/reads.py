@@ -32,6 +32,8 @@ def state(db: sqlite3.Connection) -> State:
     rows = db.execute("SELECT id, name FROM labels ORDER BY id").fetchall()
     known = np.array([row[0] for row in rows], np.int64)
     label_ids = np.searchsorted(known, keys[order]).astype(np.int32)
+    if len(ids) and not (label_ids.max() < len(known) and np.array_equal(known[label_ids], keys[order])):
+        raise GalleryError("the gallery is damaged: some items have no label. Use a snapshot, or build it anew.")
     return State(int(generation), ids[order], label_ids, tuple(row[1] for row in rows))
 
 
@@ -67,7 +69,7 @@ def _scan(db: sqlite3.Connection, first: int, last: int, width: int) -> Iterator
     while rows := cursor.fetchmany(_CHUNK):
         numbers, checksums, blobs = zip(*rows, strict=True)
         for number, checksum, blob in rows:
-            if crc32(blob) != checksum:
+            if not isinstance(blob, bytes) or crc32(blob) != checksum:
                 raise damaged(number)
         joined = b"".join(blobs)
         if len(joined) != 4 * width * len(blobs):
@@ -80,7 +82,7 @@ def _look_up(db: sqlite3.Connection, ids: Ids, found: Floats) -> None:
         row = db.execute("SELECT crc, data FROM vectors WHERE id = ?", (number,)).fetchone()
         if row is None:
             raise _unknown([number])
-        if crc32(row[1]) != row[0] or len(row[1]) != found.itemsize * found.shape[1]:
+        if not isinstance(row[1], bytes) or crc32(row[1]) != row[0] or len(row[1]) != found.itemsize * found.shape[1]:
             raise damaged(number)
         found[place] = np.frombuffer(row[1], "<f4")
 

@@ -79,7 +79,7 @@ _LOOKS = (
 def _damaged_vectors(db: sqlite3.Connection, width: int) -> list[str]:
     found = []
     for number, checksum, blob in db.execute("SELECT id, crc, data FROM vectors ORDER BY id"):
-        if crc32(blob) != checksum:
+        if not isinstance(blob, bytes) or crc32(blob) != checksum:
             found.append(f"the vector of item {number} is damaged: another checksum than when it was stored")
         elif len(blob) != 4 * width:
             found.append(f"the vector of item {number} has {len(blob)} bytes instead of {4 * width}")

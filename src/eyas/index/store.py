@@ -224,11 +224,15 @@ class Store:
 
         A note that is damaged comes with the ids that can still be read of it: too few for its file.
         """
-        query = "SELECT CAST(name AS TEXT), CAST(sha256 AS TEXT), CAST(ids AS BLOB) FROM segments ORDER BY rowid"
+        query = "SELECT CAST(name AS BLOB), CAST(sha256 AS BLOB), CAST(ids AS BLOB) FROM segments ORDER BY rowid"
         with self._database.reading() as db:
             rows = db.execute(query).fetchall()
         return [
-            SegmentRecord(name, sha256, np.frombuffer(ids[: len(ids) // 8 * 8], "<i8").astype(np.int64))
+            SegmentRecord(
+                (name or b"").decode(errors="replace"),
+                (sha256 or b"").decode(errors="replace"),
+                np.frombuffer((ids or b"")[: len(ids or b"") // 8 * 8], "<i8").astype(np.int64),
+            )
             for name, sha256, ids in rows
         ]
 
@@ -280,4 +284,4 @@ def _check_place(folder: Path) -> None:
     else:
         names = sorted(entry.name for entry in folder.iterdir())
         there = f"it holds {', '.join(names[:5])}{', …' if len(names) > 5 else ''}" if names else "it is empty"
-    raise GalleryError(f"{folder}: no gallery: {there}. Expected a folder with {FILE}: make one with `Gallery.create`.")
+    raise GalleryError(f"{folder}: no gallery: {there}. Expected a folder with {FILE}: make one with `eyas gallery build`, or `Gallery.create` in Python.")
