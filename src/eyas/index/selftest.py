@@ -25,7 +25,7 @@ from eyas.index.gallery import Gallery
 from eyas.index.records import Floats, Kind, NewItem
 
 WIDTH = 32
-LONGEST = 0.4
+LONGEST = 0.3
 """Seconds from the child's first change to its death, at most."""
 LABELS = ("milk", "juice 1 l", "жук", "🦅")
 
@@ -35,7 +35,11 @@ Content = dict[str, str]
 
 @dataclass
 class Outcome:
-    """What a self-test saw. `lost`: acknowledged and gone; `phantoms`: there, and never asked for."""
+    """What a self-test saw. `lost`: acknowledged and gone; `phantoms`: there, and never asked for.
+
+    `in_flight`: how many of the kills fell into an append, a removal, …; `kept`: how many of these changes were on disk
+    already.
+    """
 
     kills: int = 0
     acknowledged: int = 0
@@ -44,6 +48,8 @@ class Outcome:
     reused_ids: int = 0
     wrong_answers: int = 0
     corrupt: list[str] = field(default_factory=list)
+    in_flight: dict[str, int] = field(default_factory=dict)
+    kept: int = 0
     slowest_open: float = 0.0
 
     @property
@@ -57,10 +63,13 @@ class Outcome:
 
     def lines(self) -> list[str]:
         """The outcome as sentences."""
+        fell = ", ".join(f"{do} {count}" for do, count in sorted(self.in_flight.items()))
         return [
             f"{self.kills} kills, {self.acknowledged} changes acknowledged: {self.lost} lost, "
             f"{self.phantoms} phantoms, {self.reused_ids} ids used twice, {self.wrong_answers} wrong answers, "
             f"{len(self.corrupt)} corrupt galleries",
+            f"{sum(self.in_flight.values())} kills fell into a change ({fell or 'none'}), {self.kept} of which were on "
+            "disk already",
             f"slowest opening after a kill: {self.slowest_open:.2f} s",
             *self.corrupt[:10],
         ]
@@ -124,6 +133,10 @@ class Book:
             self.earlier.append(self.content)
         self.content = new
 
+    def used_twice(self, ids: dict[str, int]) -> int:
+        """Note the ids of content hashes; how many of them belonged to another one before."""
+        return sum(self.seen.setdefault(number, key) != key for key, number in ids.items())
+
 
 def vector_of(key: str) -> Floats:
     """The vector that belongs to a content hash: any one, but always the same."""
@@ -137,7 +150,7 @@ def _one_kill(path: Path, rng: random.Random, outcome: Outcome, book: Book) -> N
     context = multiprocessing.get_context("spawn")
     if "forkserver" in multiprocessing.get_all_start_methods():
         context = multiprocessing.get_context("forkserver")  # type: ignore[assignment]
-        multiprocessing.set_forkserver_preload(["eyas.index.gallery", "faiss"])
+        multiprocessing.set_forkserver_preload(["__main__", "eyas.index.selftest", "faiss"])  # once, for all children
     here, there = context.Pipe()
     # The child knows how far back it may undo: changes before its start are the parent's to remember.
     child = context.Process(target=_work, args=(str(path), rng.getrandbits(32), there), daemon=True)
@@ -170,6 +183,7 @@ def _follow(
         elif message.get("done"):
             assert pending is not None
             book.acknowledge(pending)
+            outcome.reused_ids += book.used_twice(message["ids"])
             outcome.acknowledged += 1
             pending = None
         else:
@@ -181,6 +195,8 @@ def _follow(
 
 def _compare(path: Path, pending: dict[str, Any] | None, outcome: Outcome, book: Book) -> None:
     """Open the gallery and hold it against the book, which then follows what is really there."""
+    if pending is not None:
+        outcome.in_flight[pending["do"]] = outcome.in_flight.get(pending["do"], 0) + 1
     began = time.perf_counter()
     try:
         with Gallery.open(path) as gallery:
@@ -190,12 +206,13 @@ def _compare(path: Path, pending: dict[str, Any] | None, outcome: Outcome, book:
             content = {item.content_hash: item.label for item in items}
             if pending is not None and content == book.after(pending) and content != book.content:
                 book.acknowledge(pending)
+                outcome.kept += 1
             outcome.lost += sum(book.content[key] != content.get(key) for key in book.content)
             outcome.phantoms += sum(key not in book.content for key in content)
-            known = [(one.id, one.content_hash) for one in items]
-            outcome.reused_ids += sum(book.seen.setdefault(number, key) != key for number, key in known)
-            outcome.wrong_answers += _wrong_answers(gallery, known)
+            outcome.reused_ids += book.used_twice({one.content_hash: one.id for one in items})
+            outcome.wrong_answers += _wrong_answers(gallery, [(one.id, one.content_hash) for one in items])
             outcome.corrupt.extend(problems)
+            book.content = content  # each fault is counted once
     except EyasError as error:
         outcome.corrupt.append(f"cannot be opened: {error}")
 
@@ -218,8 +235,8 @@ def _work(path: str, seed: int, pipe: Connection) -> None:
             while True:
                 order = _order(gallery, rng, undoable)
                 pipe.send_bytes(json.dumps(order).encode())
-                _carry_out(gallery, order)
-                pipe.send_bytes(b'{"done": true}')
+                ids = _carry_out(gallery, order)
+                pipe.send_bytes(json.dumps({"done": True, "ids": ids}).encode())
                 undoable += {"undo": -1, "optimise": 0}.get(order["do"], 1)
     except Exception as error:  # whatever it is, the parent has to know
         pipe.send_bytes(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
@@ -241,12 +258,14 @@ def _order(gallery: Gallery, rng: random.Random, undoable: int) -> dict[str, Any
     return {"do": do, "items": items}
 
 
-def _carry_out(gallery: Gallery, order: dict[str, Any]) -> None:
+def _carry_out(gallery: Gallery, order: dict[str, Any]) -> dict[str, int]:
+    """Do what `order` says; the ids of the content hashes that are new by it."""
     items = order["items"]
     match order["do"]:
         case "append":
             vectors = np.stack([vector_of(key) for key in items])
-            gallery.append(vectors, [NewItem(label, key) for key, label in items.items()])
+            change = gallery.append(vectors, [NewItem(label, key) for key, label in items.items()])
+            return dict(zip(items, change.added, strict=True))
         case "update":
             for key, label in items.items():
                 gallery.update(gallery.find(hashes=[key]), label=label)
@@ -256,3 +275,4 @@ def _carry_out(gallery: Gallery, order: dict[str, Any]) -> None:
             gallery.undo()
         case "optimise":
             gallery.optimise()
+    return {}
