@@ -86,4 +86,6 @@ def test_damage_of_the_database_is_told_or_harmless(folder: Path) -> None:
 @pytest.mark.parametrize(("what", "count"), [("files", 1700), ("rows", 970), ("database", 1000)])
 def test_thousands_of_mutants(folder: Path, what: str, count: int) -> None:
     found = outcomes(folder, what, count)
-    assert found.keys() <= ({"same", "told", "refused", "quiet"} if what == "database" else {"same"}), found
+    # A note whose name is no text cannot be dropped: verify goes on telling of it.
+    harmless = {"files": {"same"}, "rows": {"same", "told"}, "database": {"same", "told", "refused", "quiet"}}[what]
+    assert found.keys() <= harmless, found

@@ -19,7 +19,17 @@ _SCAN_SHARE = 3
 
 
 def state(db: sqlite3.Connection) -> State:
-    """Which items there are. See `Store.state`."""
+    """Which items there are. See `Store.state`. Raises GalleryError where the tables do not fit each other."""
+    try:
+        return _state(db)
+    except (TypeError, ValueError, IndexError) as error:
+        raise GalleryError(
+            f"the gallery is damaged: its items and labels do not fit each other ({error}). Use a snapshot, or build "
+            "it anew."
+        ) from error
+
+
+def _state(db: sqlite3.Connection) -> State:
     (generation,) = db.execute("SELECT generation FROM gallery").fetchone()
     # Two texts with a million numbers are made and parsed several times faster than a million rows.
     ids, keys = (
@@ -32,8 +42,8 @@ def state(db: sqlite3.Connection) -> State:
     rows = db.execute("SELECT id, name FROM labels ORDER BY id").fetchall()
     known = np.array([row[0] for row in rows], np.int64)
     label_ids = np.searchsorted(known, keys[order]).astype(np.int32)
-    if len(ids) and not (label_ids.max() < len(known) and np.array_equal(known[label_ids], keys[order])):
-        raise GalleryError("the gallery is damaged: some items have no label. Use a snapshot, or build it anew.")
+    if len(ids) != len(keys) or not np.array_equal(known[label_ids], keys[order]):
+        raise ValueError("an item has no label")
     return State(int(generation), ids[order], label_ids, tuple(row[1] for row in rows))
 
 
