@@ -245,8 +245,8 @@ def _work(path: str, seed: int, pipe: Connection) -> None:
 def _order(gallery: Gallery, rng: random.Random, undoable: int) -> dict[str, Any]:
     """The next change, as content: what it does and to which content hashes."""
     held = gallery.list(limit=50, offset=rng.randrange(max(1, len(gallery))))
-    kinds = ["append"] * 5 + ["optimise"] + (["undo"] if undoable > 0 else [])
-    kinds += ["remove"] * (2 if len(gallery) < 2000 else 9) + ["update"] if held else []
+    kinds = ["append"] * 5 + ["optimise"] + (["undo"] * 2 if undoable > 0 else [])
+    kinds += ["remove"] * (2 if len(gallery) < 2000 else 9) + ["update"] * 2 if held else []
     do = rng.choice(kinds)
     chosen = rng.sample(held, min(len(held), rng.randint(1, 20)))
     new = [sha256(str(rng.getrandbits(64)).encode()).hexdigest() for _ in range(rng.randint(1, 60))]
