@@ -398,3 +398,26 @@ def test_structures_that_cannot_be_used_on_a_disk_that_cannot_be_written(
         assert gallery._live._thread is not None
         gallery._live._thread.join()
     assert "stays as it is: the disk may only be read" in caplog.text
+
+
+@pytest.mark.parametrize("what", ["list", "remove"])
+def test_what_is_removed_between_two_looks_is_passed_over(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    with filled(folder) as gallery, Gallery.open(folder / "g") as other:
+        sound, looks = gallery._store.find, []
+
+        def then_removed(**named: Any) -> Any:
+            found = sound(**named)
+            looks.append(len(found))
+            if len(looks) == 1:
+                other.remove([4])
+            return found
+
+        monkeypatch.setattr(gallery._store, "find", then_removed)
+        if what == "list":
+            assert [item.id for item in gallery.list(label="a", limit=5)] == [0, 1, 2, 3, 5]
+        else:
+            assert gallery.remove(labels=["a"]).removed == (0, 1, 2, 3, 5)
+            assert len(gallery) == 0
+        assert looks[0] == 6 and looks[-1] == 5

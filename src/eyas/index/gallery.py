@@ -6,9 +6,10 @@ import tempfile
 import uuid
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -33,6 +34,7 @@ from eyas.index.records import (
 )
 from eyas.index.store import Store
 
+Result = TypeVar("Result")
 Where = Mapping[str, Any]
 """A condition on metadata: key -> value, list of values, or {"<": number}; see `eyas.index.filters`."""
 
@@ -172,14 +174,14 @@ class Gallery:
 
         Raises GalleryError where an id is unknown, ConfigError where nothing is given.
         """
+        if ids is None and labels is None and sources is None and where is None:
+            raise ConfigError("remove: nothing was named. Give ids, labels, sources or a condition.")
+        named, sources = _texts(labels), _texts(sources)
         with self._live.lock:
-            if ids is None:
-                if labels is None and sources is None and where is None:
-                    raise ConfigError("remove: nothing was named. Give ids, labels, sources or a condition.")
-                chosen = self._store.find(labels=_texts(labels), sources=_texts(sources), where=where)
-            else:
-                chosen = as_ids(ids)
-            return self._live.seen(self._store.remove(chosen))
+            if ids is not None:
+                return self._live.seen(self._store.remove(as_ids(ids)))
+            fitting = partial(self._store.find, labels=named, sources=sources, where=where)
+            return self._live.seen(_of_present(fitting, self._store.remove))
 
     def undo(self) -> Change:
         """Take back the newest change that was not taken back yet.  Raises GalleryError where there is none."""
@@ -284,8 +286,8 @@ class Gallery:
         self, *, label: str | None = None, where: Where | None = None, limit: int | None = None, offset: int = 0
     ) -> list[Item]:
         """The items, by id: all, or those of a label or that meet a condition; a page of them with `limit`."""
-        ids = self.find(labels=None if label is None else [label], where=where)
-        return self.get(ids[offset : None if limit is None else offset + limit])
+        page = slice(offset, None if limit is None else offset + limit)
+        return _of_present(lambda: self.find(labels=None if label is None else [label], where=where)[page], self.get)
 
     def _append(self, vectors: Floats, items: Sequence[NewItem], replace: bool) -> Change:
         vectors = checked_vectors(vectors, self.width)
@@ -303,6 +305,17 @@ def as_ids(ids: Iterable[int]) -> Ids:
     if array.ndim != 1 or (len(array) and array.dtype.kind not in "iu"):
         raise ConfigError(f"ids: expected whole numbers, got {array.tolist()!r:.80}.")
     return array.astype(np.int64)
+
+
+def _of_present(look: Callable[[], Ids], use: Callable[[Ids], Result]) -> Result:
+    """`use` of the ids that `look` finds; once more where somebody else removed some of them in between."""
+    while True:
+        ids = look()
+        try:
+            return use(ids)
+        except GalleryError:
+            if np.isin(ids, look()).all():
+                raise
 
 
 def _texts(values: Iterable[str] | None) -> Sequence[str] | None:
