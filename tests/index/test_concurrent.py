@@ -168,7 +168,10 @@ def test_histories_of_threads_are_linearizable(folder: Path) -> None:
 @pytest.mark.timeout(3600)
 @pytest.mark.usefixtures("restless")
 def test_thousands_of_histories(folder: Path) -> None:
-    assert check_histories(folder, 3000, 5000) == 5000
+    """As many as 15 minutes have room for, 5,000 at most: a busy machine with two cores checks three a second."""
+    count = check_histories(folder, 900, 5000)
+    sys.stderr.write(f"{count} histories\n")
+    assert count > 500
 
 
 def _client(path: str, history: int, number: int, begin: Any, pipe: Any) -> None:

@@ -34,7 +34,7 @@ def test_two_hundred_kills(tmp_path: Path, kind: Kind, capsys: pytest.CaptureFix
     with capsys.disabled():
         print("", *outcome.lines(), sep="\n")  # noqa: T201
     assert outcome.sound, outcome
-    assert outcome.kills == 200 and outcome.acknowledged > 1000
+    assert outcome.kills == 200 and outcome.acknowledged > 400
     assert outcome.in_flight.keys() == {"append", "remove", "update", "undo", "optimise"}
     assert sum(outcome.in_flight.values()) > 100 and outcome.slowest_open < 1.0
 
