@@ -181,13 +181,14 @@ def export_to(
     to: Annotated[
         Literal["paddlex", "npy", "parquet"], typer.Option("--to", help="paddlex: vector.index and id_map.yaml")
     ] = "paddlex",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an earlier export")] = False,
     verbose: Verbose = False,
 ) -> None:
     """Write the gallery in another form: for PaddleX, NumPy or Parquet."""
     from eyas.gallery.exchange import export_gallery
 
     with exit_codes(verbose):
-        for path in export_gallery(index, target, to):
+        for path in export_gallery(index, target, to, overwrite):
             say(str(path))
 
 

@@ -234,7 +234,7 @@ def test_a_target_that_is_there_is_kept(tmp_path: Path, gallery: Gallery, form: 
     target = tmp_path / "out"
     export_index(gallery, target, form)
     before = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*"))
-    with pytest.raises(GalleryError, match="is there already. Expected a new name, or overwrite=True"):
+    with pytest.raises(GalleryError, match="is there already. Expected a new name, or `overwrite`"):
         export_index(gallery, target, form)
     assert sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*")) == before
     gallery.remove([0])

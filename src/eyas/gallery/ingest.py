@@ -1,13 +1,13 @@
 """`eyas gallery build` and `add`: pictures with labels come into a gallery."""
 
 import logging
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from eyas.errors import ConfigError
+from eyas.errors import ConfigError, GalleryError
+from eyas.gallery.fresh import fresh_gallery
 from eyas.gallery.models import FeatureModel, open_detector
 from eyas.gallery.reports import Report, report_of
 from eyas.index import Gallery, Kind, Metric, ModelIdentity
@@ -15,7 +15,7 @@ from eyas.index.lists import Picture, read_gallery
 from eyas.paths import existing, listed
 from eyas.pipelines.detector import Detector
 from eyas.pipelines.embedder import Embedder
-from eyas.pipelines.gallery_builder import add_pictures
+from eyas.pipelines.gallery_builder import NAMED, add_pictures
 from eyas.pipelines.index_files import is_gallery
 from eyas.progress import progress_bar
 
@@ -51,14 +51,8 @@ def build_gallery(source: Path, index: Path, ingest: Ingest, kind: Kind, metric:
             return _ingest(gallery, pictures, skipped, ingest.model.open(gallery), ingest, replace=True)
     embedder = ingest.model.open(None)
     identity = ModelIdentity.of(embedder.manifest)
-    with Gallery.create(index, width=identity.width, kind=kind, metric=metric, model=identity) as gallery:
-        try:
-            report = _ingest(gallery, pictures, skipped, embedder, ingest, replace=True)
-        except BaseException:
-            if not len(gallery):  # nothing came of it, so nothing stays
-                gallery.close()
-                shutil.rmtree(index, ignore_errors=True)
-            raise
+    with fresh_gallery(index, width=identity.width, kind=kind, metric=metric, model=identity) as gallery:
+        report = _ingest(gallery, pictures, skipped, embedder, ingest, replace=True)
         ingest.model.remember(gallery)
         return report
 
@@ -73,7 +67,10 @@ def add_to_gallery(source: Path, index: Path, ingest: Ingest, label: str | None)
 def _read(source: Path, skip_bad: bool) -> tuple[list[Picture], list[str]]:
     """The pictures of a gallery list; with `skip_bad` also what is wrong with the others."""
     problems: list[str] = []
-    return read_gallery(source, problems=problems if skip_bad else None), problems
+    pictures = read_gallery(source, problems=problems if skip_bad else None)
+    if not pictures:
+        raise GalleryError("\n  ".join([f"nothing in {source} can be used:", *problems[:NAMED]]))
+    return pictures, problems
 
 
 def _labelled(source: Path, label: str) -> list[Picture]:

@@ -45,6 +45,6 @@ def _check(target: Path, names: Sequence[str], overwrite: bool) -> None:
     if ours and (overwrite or (names and not inside)):
         return
     if ours:
-        raise GalleryError(f"{target} is there already. Expected a new name, or overwrite=True to replace that export.")
+        raise GalleryError(f"{target} is there already. Expected a new name, or `overwrite` to replace that export.")
     what = f"holds {', '.join(sorted(inside)[:5])}" if target.is_dir() else "is a file"
     raise GalleryError(f"{target} {what} and is no earlier export of this form. Expected a new name.")

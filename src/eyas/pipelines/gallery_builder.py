@@ -75,7 +75,8 @@ def add_pictures(  # noqa: PLR0913 - the choices of one call
 
     A picture that is there already is not embedded again. `progress` is told how many pictures are done, and of how
     many. Raises GalleryError, and nothing is written, for pictures that cannot be used (with `skip_bad` they are left
-    out), for one picture with two labels, and where another model made the gallery; ConfigError for a wrong `crop`.
+    out, unless that leaves none), for one picture with two labels, and where another model made the gallery;
+    ConfigError for a wrong `crop`.
     """
     if crop not in get_args(GalleryCrop):
         raise ConfigError(f"crop {crop!r} is unknown. {did_you_mean(crop, get_args(GalleryCrop))}")
@@ -191,8 +192,8 @@ class _Gathered:
 
     def finish(self, gallery: "Gallery") -> tuple[Floats, list[NewItem]]:
         """All features, float32 [N, D], and what they belong to.  Raises GalleryError where there was a problem."""
-        if self._problems:
-            raise _refusal(self._problems, self._count)
+        if self._problems or (self.skipped and not self._ready):
+            raise _refusal(self._problems or self.skipped, self._count)
         self._embed()
         entries = list(self._ready.values())
         vectors = np.empty((len(entries), self._embedder.manifest.width), np.float32)

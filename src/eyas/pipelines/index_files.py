@@ -3,6 +3,7 @@
 import secrets
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from eyas.cache import sync_folder
@@ -21,6 +22,19 @@ def is_gallery(folder: Path) -> bool:
 def is_for_paddlex(folder: Path) -> bool:
     """Whether PaddleX can read `folder`."""
     return (folder / PADDLEX[0]).is_file()
+
+
+def drop_gallery(folder: Path, *, keep_folder: bool) -> None:
+    """Take the files of a gallery out of `folder`, and the folder where it is empty then (not with `keep_folder`)."""
+    for name in _OURS:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    if not keep_folder:
+        with suppress(OSError):  # it is not empty
+            folder.rmdir()
 
 
 def signature(folder: Path) -> object:
