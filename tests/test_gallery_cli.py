@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from eyas.cli import app
 from eyas.data.synthetic_packages import DESIGNS, write_demo
+from eyas.errors import GalleryError
 
 LABELS = sorted(design.name for design in DESIGNS)
 
@@ -162,3 +163,70 @@ def test_the_selftest_finds_nothing_lost(tmp_path: Path) -> None:
     found = report("selftest", "--kills", 5, "--folder", tmp_path / "disk")
     assert found["sound"] is True and found["kills"] == 5
     assert not (tmp_path / "disk").exists()
+
+
+def test_a_build_that_fails_leaves_the_other_files_of_its_folder_alone(demo: Path, tmp_path: Path) -> None:
+    packs, mine = tmp_path / "packs" / "milk", tmp_path / "mine"
+    packs.mkdir(parents=True)
+    (packs / "9.png").write_bytes(b"no picture")
+    mine.mkdir()
+    (mine / "letter.txt").write_text("dear")
+    model = ("--model_dir", demo / "net" / "features")
+    for flags in ((), ("--skip_bad",)):  # with none left there is nothing to build either
+        assert "9.png" in invoke("gallery", "build", packs.parent, "--index", mine, *model, *flags).output
+        assert [path.name for path in mine.iterdir()] == ["letter.txt"]
+    (packs / "8.png").write_bytes((demo / "shelf.png").read_bytes())
+    run("build", packs.parent, "--index", mine, *model, "--skip_bad")
+    refused = invoke("gallery", "build", packs.parent, "--index", mine / "letter.txt", *model, "--skip_bad")
+    assert refused.exit_code == 1 and "is a file" in refused.output
+
+
+def test_an_import_that_fails_leaves_the_other_files_of_its_folder_alone(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise GalleryError("the disk failed")
+
+    run("export", tmp_path / "out", "--index", index, "--to", "npy")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    monkeypatch.setattr("eyas.index.Gallery.append", broken)
+    run("import", tmp_path / "out", "--index", tmp_path / "mine", code=1)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["letter.txt"]
+    run("import", tmp_path / "out", "--index", tmp_path / "new", code=1)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_gallery_knows_its_model_also_when_it_is_empty(demo: Path, index: Path) -> None:
+    run("undo", "--index", index)
+    assert json.loads(run("search", demo / "shelf.png", "--index", index, "--format", "json"))["matches"] == []
+    assert report("add", demo / "gallery", "--index", index)["items"] == 18
+
+
+def test_a_model_that_nobody_named_is_asked_for(demo: Path, index: Path, tmp_path: Path) -> None:
+    run("export", tmp_path / "out", "--index", index)
+    run("import", tmp_path / "out", "--index", tmp_path / "back")
+    asked = invoke("gallery", "search", demo / "shelf.png", "--index", tmp_path / "back")
+    assert asked.exit_code == 2 and "--model_dir" in asked.output
+    (tmp_path / "other").mkdir()
+    tiny_feature_bundle(tmp_path / "other", width=8)
+    other = ("--model_dir", tmp_path / "other" / "features")
+    refused = invoke("gallery", "import", tmp_path / "out", "--index", tmp_path / "x", *other)
+    assert refused.exit_code == 1 and "vectors of 16 numbers, and the model FakeFeatures makes 8" in refused.output
+
+
+def test_predict_looks_for_the_gallery_before_it_fetches_networks(demo: Path, tmp_path: Path) -> None:
+    done = invoke("predict", demo / "shelf.png", "--pipeline", "PP-ShiTuV2", "--index", tmp_path / "nothing")
+    assert done.exit_code == 1 and "no gallery" in done.output and "download" not in done.output
+
+
+def test_exports_are_replaced_when_that_is_asked_for(index: Path, tmp_path: Path) -> None:
+    run("export", tmp_path / "out", "--index", index)
+    assert "overwrite" in invoke("gallery", "export", tmp_path / "out", "--index", index).output
+    run("export", tmp_path / "out", "--index", index, "--overwrite")
+
+
+def test_conditions_that_mean_nothing_are_told(index: Path) -> None:
+    assert "no item is like that" in run("remove", "--label", "no such label", "--index", index)
+    unreadable = invoke("gallery", "list", "--index", index, "--where", "shelf=[1")
+    assert unreadable.exit_code == 2 and "--where 'shelf=[1'" in unreadable.output

@@ -150,7 +150,7 @@ def test_a_folder_without_an_index(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(GalleryError, match="is no gallery that can be imported; found notes.txt"):
         IndexData.load(tmp_path)
-    with pytest.raises(GalleryError, match="there is no file or folder"):
+    with pytest.raises(GalleryError, match="no gallery: there is no such folder"):
         Galleries().get(tmp_path / "missing")
 
 

@@ -26,7 +26,10 @@ def remove_from_gallery(
     with Gallery.open(index) as gallery:
         if chosen:
             return report_of(gallery, gallery.remove(chosen))
-        return report_of(gallery, gallery.remove(labels=labels, sources=paths, where=conditions(where)))
+        report = report_of(gallery, gallery.remove(labels=labels, sources=paths, where=conditions(where)))
+        if not report["removed"]:
+            report["lines"] = [f"no item is like that, so nothing was removed; `eyas gallery list --index {index}`"]
+        return report
 
 
 def undo_in_gallery(index: Path) -> Report:

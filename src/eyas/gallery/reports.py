@@ -54,7 +54,11 @@ def conditions(where: Sequence[str] | None) -> Where | None:
         match = _CONDITION.fullmatch(text)
         if match is None:
             raise ConfigError(f"--where {text!r}: expected key=value, key!=value, key<number, key>=number, …")
-        key, operator, value = match[1].strip(), match[2], parse_value(match[3].strip())
+        key, operator = match[1].strip(), match[2]
+        try:
+            value = parse_value(match[3].strip())
+        except ConfigError as error:
+            raise ConfigError(f"--where {text!r}: the value cannot be read: {error}") from error
         if operator == "=":
             values = result.setdefault(key, [])
             if not isinstance(values, list):

@@ -284,4 +284,7 @@ def _check_place(folder: Path) -> None:
     else:
         names = sorted(entry.name for entry in folder.iterdir())
         there = f"it holds {', '.join(names[:5])}{', …' if len(names) > 5 else ''}" if names else "it is empty"
-    raise GalleryError(f"{folder}: no gallery: {there}. Expected a folder with {FILE}: make one with `eyas gallery build`, or `Gallery.create` in Python.")
+    raise GalleryError(
+        f"{folder}: no gallery: {there}. Expected a folder with {FILE}: make one with `eyas gallery build`, "
+        "or in Python with `Gallery.create`."
+    )

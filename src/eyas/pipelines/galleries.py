@@ -46,7 +46,7 @@ class Galleries:
         with place.lock:
             seen = signature(folder)
             if place.gallery is None or place.seen != seen:
-                place.gallery = Gallery.open(folder) if is_gallery(folder) else private_gallery(folder)
+                place.gallery = Gallery.open(folder) if is_gallery(folder) or seen == () else private_gallery(folder)
                 place.seen = seen
             gallery = place.gallery
         gallery.refresh()
