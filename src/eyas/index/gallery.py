@@ -30,6 +30,8 @@ from eyas.index.records import (
     ModelIdentity,
     NewItem,
     State,
+    as_ids,
+    as_texts,
     checked_vectors,
 )
 from eyas.index.store import Store
@@ -97,9 +99,9 @@ class Gallery:
         if own is None and model.width == self.width:
             return
         if own is None or own.fingerprint != model.fingerprint:
-            made_by = "an unknown model" if own is None else _described(own)
+            made_by = "an unknown model" if own is None else str(own)
             raise GalleryError(
-                f"{self.path} was made by {made_by} with {self.width} numbers a picture, and {_described(model)} with "
+                f"{self.path} was made by {made_by} with {self.width} numbers a picture, and {model} with "
                 f"{model.width} was given. Vectors of different models cannot be compared: use the model of the "
                 "gallery, or build the gallery anew."
             )
@@ -176,7 +178,7 @@ class Gallery:
         """
         if ids is None and labels is None and sources is None and where is None:
             raise ConfigError("remove: nothing was named. Give ids, labels, sources or a condition.")
-        named, sources = _texts(labels), _texts(sources)
+        named, sources = as_texts(labels), as_texts(sources)
         with self._live.lock:
             if ids is not None:
                 return self._live.seen(self._store.remove(as_ids(ids)))
@@ -216,7 +218,9 @@ class Gallery:
         where: Where | None = None,
     ) -> Ids:
         """The rising ids of the items for which everything given holds; all ids where nothing is given."""
-        return self._store.find(labels=_texts(labels), sources=_texts(sources), hashes=_texts(hashes), where=where)
+        return self._store.find(
+            labels=as_texts(labels), sources=as_texts(sources), hashes=as_texts(hashes), where=where
+        )
 
     def counts(self) -> dict[str, int]:
         """How many items each label has, by label."""
@@ -299,14 +303,6 @@ class Gallery:
             return self._live.seen(self._store.append(vectors, items, replace=replace))
 
 
-def as_ids(ids: Iterable[int]) -> Ids:
-    """`ids` as int64 [N].  Raises ConfigError where they are not whole numbers."""
-    array = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids))
-    if array.ndim != 1 or (len(array) and array.dtype.kind not in "iu"):
-        raise ConfigError(f"ids: expected whole numbers, got {array.tolist()!r:.80}.")
-    return array.astype(np.int64)
-
-
 def _of_present(look: Callable[[], Ids], use: Callable[[Ids], Result]) -> Result:
     """`use` of the ids that `look` finds; once more where somebody else removed some of them in between."""
     while True:
@@ -316,11 +312,3 @@ def _of_present(look: Callable[[], Ids], use: Callable[[Ids], Result]) -> Result
         except GalleryError:
             if np.isin(ids, look()).all():
                 raise
-
-
-def _texts(values: Iterable[str] | None) -> Sequence[str] | None:
-    return None if values is None else [values] if isinstance(values, str) else list(values)
-
-
-def _described(model: ModelIdentity) -> str:
-    return f"the model {model.name} ({model.fingerprint[:12]})"

@@ -1,7 +1,7 @@
 """What goes into a gallery, what comes out of it, and what is said about it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Literal
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyas.bundle import EmbeddingManifest
-from eyas.errors import GalleryError
+from eyas.errors import ConfigError, GalleryError
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
@@ -33,6 +33,9 @@ class ModelIdentity:
     name: str
     fingerprint: str
     width: int
+
+    def __str__(self) -> str:
+        return f"the model {self.name} ({self.fingerprint[:12]})"
 
     @staticmethod
     def of(manifest: EmbeddingManifest) -> "ModelIdentity":
@@ -172,3 +175,16 @@ def checked_vectors(vectors: NDArray[Any], width: int, what: str = "vectors") ->
         row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
         raise GalleryError(f"{what}: row {row} holds NaN or infinity. Expected finite numbers.")
     return array
+
+
+def as_ids(ids: Iterable[int]) -> Ids:
+    """`ids` as int64 [N].  Raises ConfigError where they are not whole numbers."""
+    array = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids))
+    if array.ndim != 1 or (len(array) and array.dtype.kind not in "iu"):
+        raise ConfigError(f"ids: expected whole numbers, got {array.tolist()!r:.80}.")
+    return array.astype(np.int64)
+
+
+def as_texts(values: Iterable[str] | None) -> Sequence[str] | None:
+    """`values` as a list; one text is a list of one, None stays."""
+    return None if values is None else [values] if isinstance(values, str) else list(values)
