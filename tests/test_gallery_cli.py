@@ -226,6 +226,21 @@ def test_exports_are_replaced_when_that_is_asked_for(index: Path, tmp_path: Path
     run("export", tmp_path / "out", "--index", index, "--overwrite")
 
 
+def test_numbers_that_are_names_can_be_searched(demo: Path, tmp_path: Path) -> None:
+    table = demo / "codes.csv"
+    rows = [f"gallery/{name}/0.png,{name},00{number},{number}\n" for number, name in enumerate(LABELS)]
+    table.write_text("path,label,code,shelf\n" + "".join(rows))
+    run("build", table, "--index", tmp_path / "g", "--model_dir", demo / "net" / "features")
+    for condition in ("code=002", "shelf=2"):
+        (item,) = json.loads(run("list", "--index", tmp_path / "g", "--where", condition, "--format", "json"))
+        assert item["label"] == LABELS[2]
+
+
+def test_a_picture_without_a_label_is_asked_for_one(demo: Path, index: Path) -> None:
+    refused = invoke("gallery", "add", demo / "shelf.png", "--index", index)
+    assert refused.exit_code == 2 and "--label" in refused.output
+
+
 def test_conditions_that_mean_nothing_are_told(index: Path) -> None:
     assert "no item is like that" in run("remove", "--label", "no such label", "--index", index)
     unreadable = invoke("gallery", "list", "--index", index, "--where", "shelf=[1")

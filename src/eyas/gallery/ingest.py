@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from eyas.data.images import is_image
 from eyas.errors import ConfigError, GalleryError
 from eyas.gallery.fresh import fresh_gallery
 from eyas.gallery.models import FeatureModel, open_detector
@@ -66,6 +67,10 @@ def add_to_gallery(source: Path, index: Path, ingest: Ingest, label: str | None)
 
 def _read(source: Path, skip_bad: bool) -> tuple[list[Picture], list[str]]:
     """The pictures of a gallery list; with `skip_bad` also what is wrong with the others."""
+    if source.is_file() and is_image(source.name):
+        raise ConfigError(
+            f"{source} is a picture, not a list of pictures. Say what it shows: eyas gallery add --label."
+        )
     problems: list[str] = []
     pictures = read_gallery(source, problems=problems if skip_bad else None)
     if not pictures:

@@ -54,16 +54,17 @@ def conditions(where: Sequence[str] | None) -> Where | None:
         match = _CONDITION.fullmatch(text)
         if match is None:
             raise ConfigError(f"--where {text!r}: expected key=value, key!=value, key<number, key>=number, …")
-        key, operator = match[1].strip(), match[2]
+        key, operator, given = match[1].strip(), match[2], match[3].strip()
         try:
-            value = parse_value(match[3].strip())
+            value = parse_value(given)
         except ConfigError as error:
             raise ConfigError(f"--where {text!r}: the value cannot be read: {error}") from error
         if operator == "=":
             values = result.setdefault(key, [])
             if not isinstance(values, list):
                 raise ConfigError(f"--where {text!r}: {key} has another condition already.")
-            values.append(value)
+            # Numbers that are names stay texts in a table, as 007 and barcodes do: both readings are looked for.
+            values += [value] if isinstance(value, str) else [value, given]
         else:
             limits = result.setdefault(key, {})
             if not isinstance(limits, dict):
