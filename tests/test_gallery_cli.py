@@ -1,6 +1,7 @@
 """`eyas gallery …` and recognition on the command line, on drawn packages."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -239,6 +240,13 @@ def test_numbers_that_are_names_can_be_searched(demo: Path, tmp_path: Path) -> N
 def test_a_picture_without_a_label_is_asked_for_one(demo: Path, index: Path) -> None:
     refused = invoke("gallery", "add", demo / "shelf.png", "--index", index)
     assert refused.exit_code == 2 and "--label" in refused.output
+
+
+def test_a_path_may_be_spelt_in_another_way(demo: Path, index: Path) -> None:
+    first, second = (demo / "gallery" / "oat milk" / name for name in ("0.png", "1.png"))
+    assert report("remove", "--path", os.path.relpath(first), "--index", index)["items"] == 17
+    spelt = f"{demo}/queries/../gallery/oat milk/{second.name}"
+    assert report("remove", "--path", spelt, "--index", index)["items"] == 16
 
 
 def test_conditions_that_mean_nothing_are_told(index: Path) -> None:

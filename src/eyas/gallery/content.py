@@ -1,6 +1,8 @@
 """`eyas gallery remove`, `list`, `show`, `search`, `undo` and `history`: what a gallery holds."""
 
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from eyas.errors import ConfigError
@@ -26,10 +28,19 @@ def remove_from_gallery(
     with Gallery.open(index) as gallery:
         if chosen:
             return report_of(gallery, gallery.remove(chosen))
-        report = report_of(gallery, gallery.remove(labels=labels, sources=paths, where=conditions(where)))
+        sources = None if paths is None else [name for path in paths for name in _spellings(path)]
+        report = report_of(gallery, gallery.remove(labels=labels, sources=sources, where=conditions(where)))
         if not report["removed"]:
             report["lines"] = [f"no item is like that, so nothing was removed; `eyas gallery list --index {index}`"]
         return report
+
+
+def _spellings(path: str) -> set[str]:
+    """A path as it was given, and as a list that named the same file could have spelt it."""
+    spellings = {path, os.path.normpath(path), os.path.normpath(Path(path).absolute())}
+    with suppress(ValueError):  # Windows: another drive
+        spellings.add(os.path.relpath(path))
+    return spellings
 
 
 def undo_in_gallery(index: Path) -> Report:
