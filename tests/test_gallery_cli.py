@@ -221,6 +221,27 @@ def test_predict_looks_for_the_gallery_before_it_fetches_networks(demo: Path, tm
     assert done.exit_code == 1 and "no gallery" in done.output and "download" not in done.output
 
 
+def test_a_pipeline_file_may_name_a_gallery_below_the_home_folder(
+    demo: Path, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(index.parent))
+    monkeypatch.setenv("USERPROFILE", str(index.parent))
+    file = tmp_path / "recognise.yaml"
+    file.write_text("pipeline_name: PP-ShiTuV2\nindex: ~/g\nSubModules: {Recognition: {}}\n")
+    done = invoke("predict", demo / "shelf.png", "--pipeline", file, "--format", "json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)[0]["boxes"][0]["labels"][0] in LABELS
+
+
+def test_a_reason_shows_the_digits_that_differ(demo: Path, index: Path) -> None:
+    arguments = ("predict", demo / "queries" / "oat milk" / "3.png", "--pipeline", "PP-ShiTuV2", "--index", index)
+    flags = ("--detector", "none", "--evidence", "--format", "json")
+    best = json.loads(invoke(*arguments, *flags).stdout)[0]["boxes"][0]["rec_scores"][0]
+    strict = json.loads(invoke(*arguments, *flags, "--rec_threshold", best + 1e-6).stdout)[0]["boxes"][0]
+    found, limit = (part.split()[-1] for part in strict["evidence"]["reason"].split(" is below its threshold "))
+    assert float(found) < float(limit)
+
+
 def test_exports_are_replaced_when_that_is_asked_for(index: Path, tmp_path: Path) -> None:
     run("export", tmp_path / "out", "--index", index)
     assert "overwrite" in invoke("gallery", "export", tmp_path / "out", "--index", index).output
@@ -253,3 +274,11 @@ def test_conditions_that_mean_nothing_are_told(index: Path) -> None:
     assert "no item is like that" in run("remove", "--label", "no such label", "--index", index)
     unreadable = invoke("gallery", "list", "--index", index, "--where", "shelf=[1")
     assert unreadable.exit_code == 2 and "--where 'shelf=[1'" in unreadable.output
+
+
+def test_any_detector_may_come_first(demo: Path, index: Path) -> None:
+    arguments = ("predict", demo / "shelf.png", "--pipeline", "PP-ShiTuV2", "--index", index, "--format", "json")
+    done = invoke(*arguments, "--detector", "SOD-XS-thermal")
+    assert done.exit_code == 0 and json.loads(done.stdout)[0]["boxes"]
+    unknown = invoke(*arguments, "--detector", "no such")
+    assert unknown.exit_code == 1 and "'no such'" in unknown.output

@@ -8,6 +8,7 @@ from eyas.errors import ConfigError
 from eyas.gallery.models import made_with
 from eyas.pipeline_schema import RecognitionPipeline
 from eyas.pipelines import create_pipeline
+from eyas.pipelines.galleries import folder_of
 from eyas.pipelines.shitu import ShiTuPipeline
 
 
@@ -29,7 +30,7 @@ def open_recognition(
         raise ConfigError("--index: not given. Say where the gallery is: --index DIR (eyas gallery build makes one)")
     tree = file.model_dump(by_alias=True)
     modules = tree["SubModules"]
-    named = model if any(model.values()) else made_with(Path(place))
+    named = model if any(model.values()) else made_with(folder_of(place))
     if named is not None:
         modules["Recognition"] |= named
     if detector is not None:

@@ -100,7 +100,8 @@ class Lookup:
         limit = self._threshold(label)
         if self._lead(score, limit) < 0:
             side = "below" if self._metric == "IP" else "beyond"
-            return f"best match {label!r} {score:.4g} is {side} its threshold {limit:.4g}"
+            digits = 4 if f"{score:.4g}" != f"{limit:.4g}" else 9
+            return f"best match {label!r} {score:.{digits}g} is {side} its threshold {limit:.{digits}g}"
         # A vote may be won by a label that is not the nearest: its lead is below 0, and no margin was asked for.
         if rival is not None and margin is not None and margin < self._options.margin > 0:
             return (
