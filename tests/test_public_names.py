@@ -78,6 +78,7 @@ def test_signatures_begin_as_paddlex_has_them() -> None:
 def test_pipelines_and_models() -> None:
     assert set(PIPELINES) == set(PIPELINE_SECTIONS) == {"small_object_detection", "PP-ShiTuV2"}
     assert set(STORE) == {
-        "SOD-XS-thermal", "PP-YOLOE_plus_SOD-S", "PP-YOLOE_plus_SOD-L", "PP-YOLOE_plus_SOD-largesize-L",
+        "SOD-XS-thermal", "REC-XS-grocery", "PP-YOLOE_plus_SOD-S", "PP-YOLOE_plus_SOD-L",
+        "PP-YOLOE_plus_SOD-largesize-L",
         "PP-ShiTuV2_det", "PP-ShiTuV2_rec", "PP-ShiTuV2_rec_CLIP_vit_base", "PP-ShiTuV2_rec_CLIP_vit_large",
     }  # fmt: skip

@@ -21,6 +21,7 @@ from eyas.convert import converted_bundle, resolve_model, trained_or_named
 from eyas.download import PUBLISHER
 from eyas.errors import ModelError
 from eyas.store import (
+    DEFAULT_FEATURES,
     DEFAULT_MODEL,
     STORE,
     find_bundle,
@@ -142,14 +143,25 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_the_table() -> None:
     assert list(STORE) == [
-        "SOD-XS-thermal", "PP-YOLOE_plus_SOD-S", "PP-YOLOE_plus_SOD-L", "PP-YOLOE_plus_SOD-largesize-L",
+        "SOD-XS-thermal", "REC-XS-grocery", "PP-YOLOE_plus_SOD-S", "PP-YOLOE_plus_SOD-L",
+        "PP-YOLOE_plus_SOD-largesize-L",
         "PP-ShiTuV2_det", "PP-ShiTuV2_rec", "PP-ShiTuV2_rec_CLIP_vit_base", "PP-ShiTuV2_rec_CLIP_vit_large",
     ]  # fmt: skip
     for name, entry in STORE.items():
         assert entry.name == name
         assert bool(entry.classes) == (entry.task == "detection") != bool(entry.features)
         assert entry.built_in == (entry.inference is None) == (entry.weights is None)
-    assert [STORE[name].figures[0].percent for name in STORE] == [27.6, 25.1, 31.9, 42.7, 41.5, 84.2, 88.69, 91.03]
+    assert [STORE[name].figures[0].percent for name in STORE] == [
+        27.6,
+        68.6,
+        25.1,
+        31.9,
+        42.7,
+        41.5,
+        84.2,
+        88.69,
+        91.03,
+    ]
     with pytest.raises(FrozenInstanceError):
         STORE[SMALL].name = "x"  # type: ignore[misc]
 
@@ -174,7 +186,7 @@ def test_the_addresses_of_all_published_files() -> None:
             f"official_inference_model/paddle3.0rc0/{name}_infer.tar",
             f"official_pretrained_model/{name}_pretrained.pdparams",
         )
-        for name in set(STORE) - {DEFAULT_MODEL}
+        for name in set(STORE) - {DEFAULT_MODEL, DEFAULT_FEATURES}
     }
 
 

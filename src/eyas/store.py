@@ -16,7 +16,7 @@ BUNDLE_FILE = "bundle.json"
 DEFAULT_MODEL = "SOD-XS-thermal"
 """The built-in detector: it comes with the package and needs no download."""
 DEFAULT_FEATURES = "REC-XS-grocery"
-"""The built-in feature model."""
+"""The built-in feature model: it comes with the package, too."""
 
 Kind = Literal["inference", "weights"]
 """A folder of Paddle's inference files, or the `.pdparams` file that training starts from."""
@@ -112,6 +112,17 @@ _ENTRIES = (
         classes=("Person", "Car", "Bicycle", "OtherVehicle"),
         figures=(Figure("AP", 27.6, "HIT-UAV, own split"), Figure("AP50", 53.1, "HIT-UAV, own split")),
         megabytes=7.8,
+        built_in=True,
+    ),
+    ModelEntry(
+        name=DEFAULT_FEATURES,
+        summary="what a picture shows, as a vector; tiny network, trained on groceries",
+        module="image_feature",
+        task="embedding",
+        size_hw=(160, 160),
+        features=256,
+        figures=(Figure("Recall@1", 68.6, "Grocery Store val"), Figure("Recall@1", 85.0, "its cartons")),
+        megabytes=5.1,
         built_in=True,
     ),
     _small_objects("PP-YOLOE_plus_SOD-S", "small objects, small network", 640, (25.1, 42.8), 77.29),
