@@ -67,7 +67,9 @@ def exit_codes(verbose: bool = False, quiet: bool = False) -> Iterator[None]:
 
     Anything unexpected keeps its traceback and returns 1, an interruption 130, a closed pipe 1 in silence.
     """
-    logging.getLogger("eyas").setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+    logger = logging.getLogger("eyas")
+    before = logger.level
+    logger.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
     try:
         yield
         sys.stdout.flush()
@@ -88,6 +90,8 @@ def exit_codes(verbose: bool = False, quiet: bool = False) -> Iterator[None]:
     except Exception as error:
         traceback.print_exc()
         raise typer.Exit(1) from error
+    finally:
+        logger.setLevel(before)
 
 
 @contextmanager

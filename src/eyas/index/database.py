@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ _READ_CACHE_KIB = 16_384
 _WAL_LIMIT_BYTES = 64 * 2**20
 
 _AS_BEFORE = "Nothing was changed: the gallery is as it was before."
+LEAST_FREE = 64 * 1024
+"""Bytes; on a disk with less nothing can be opened."""
+
 _REASONS = {
     sqlite3.SQLITE_FULL: f"the disk is full. {_AS_BEFORE} Free space, then try again.",
     sqlite3.SQLITE_IOERR: (
@@ -266,10 +270,18 @@ def explained(file: Path) -> Iterator[None]:
             code = sqlite3.SQLITE_CORRUPT
         if code == 0:
             raise
+        if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and _is_full(file.parent):
+            code = sqlite3.SQLITE_FULL  # SQLite wants room for 32 kB of shared memory even to read
         reason = _REASONS.get(code, f"the database refused. {_AS_BEFORE}")
         raise GalleryError(f"{file}: {reason} (SQLite: {error})") from error
     except UnicodeDecodeError as error:  # SQLite tells of damage in the words that are damaged
         raise GalleryError(f"{file}: {_REASONS[sqlite3.SQLITE_CORRUPT]} ({error})") from error
+
+
+def _is_full(folder: Path) -> bool:
+    with suppress(OSError):
+        return shutil.disk_usage(folder).free < LEAST_FREE
+    return False
 
 
 @contextmanager

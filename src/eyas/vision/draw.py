@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from eyas.saving import Labels
-from eyas.vision.fonts import load_font
+from eyas.vision.fonts import load_font, warn_of_missing
 
 RGB = NDArray[np.uint8]
 Rect = tuple[int, int, int, int]  # left, top, right, bottom in whole pixels, half-open
@@ -197,6 +197,7 @@ def _draw_plate(canvas: RGB, plate: Plate, text: str, colour: Colour) -> None:
 
 def _write(picture: Image.Image, at: tuple[int, int], text: str, font_size: int, colour: Colour) -> None:
     font = load_font(font_size)
+    warn_of_missing(text, font)
     top = font.getbbox("Ág|")[1]
     left = font.getbbox(text)[0]
     ImageDraw.Draw(picture).text((at[0] - left, at[1] - top), text, fill=colour, font=font)

@@ -1,5 +1,6 @@
 """A font that can write class names, Chinese, Japanese and Korean ones too where the system has such a font."""
 
+import logging
 import os
 from collections.abc import Iterator
 from functools import lru_cache
@@ -8,6 +9,8 @@ from pathlib import Path
 from PIL import ImageFont
 
 from eyas.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -18,6 +21,9 @@ _FILES = (
     *("PingFang.ttc", "Hiragino Sans GB.ttc", "Arial Unicode.ttf", "msyh.ttc", "simhei.ttf", "malgun.ttf"),
     *("DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "Helvetica.ttc", "arial.ttf"),
 )
+
+
+_UNASSIGNED = "\U0010fffd"
 
 
 @lru_cache(maxsize=32)
@@ -34,6 +40,24 @@ def load_font(size: int) -> Font:
             raise ConfigError(f"EYAS_FONT is {chosen!r}, which cannot be read as a font ({error})") from error
     path = _system_font()
     return ImageFont.truetype(str(path), size) if path else ImageFont.load_default(size)
+
+
+_told: set[int] = set()
+
+
+def warn_of_missing(text: str, font: Font) -> None:
+    """Tell that `font` has no shape for letters of `text`: once for each block of 256 letters, in a process."""
+    for letter in set(text):
+        block = ord(letter) >> 8
+        if not block or block in _told or letter.isspace():
+            continue
+        if bytes(font.getmask(letter)) == bytes(font.getmask(_UNASSIGNED)):
+            _told.add(block)
+            log.warning(
+                "the font has no %r (U+%04X): such letters are drawn as boxes. Name a font that has them in EYAS_FONT.",
+                letter,
+                ord(letter),
+            )
 
 
 @lru_cache(maxsize=1)
