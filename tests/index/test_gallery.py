@@ -36,9 +36,7 @@ def small_seals(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.usefixtures("small_seals")
-def test_every_kind_and_metric_finds_the_nearest_after_changes(
-    tmp_path: Path, kind: Kind, metric: Metric
-) -> None:
+def test_every_kind_and_metric_finds_the_nearest_after_changes(tmp_path: Path, kind: Kind, metric: Metric) -> None:
     vectors = vectors_of(200)
     with Gallery.create(tmp_path / "g", width=WIDTH, kind=kind, metric=metric) as gallery:
         gallery.build(vectors[:90], items_of(90))
