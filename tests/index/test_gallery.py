@@ -160,6 +160,17 @@ def test_a_damaged_or_lost_structure_is_made_anew(tmp_path: Path, caplog: pytest
         assert gallery.search(vectors, 1).ids[:, 0].tolist() == list(range(60))
 
 
+def test_what_is_one_structure_already_is_not_built_again(tmp_path: Path) -> None:
+    with Gallery.create(tmp_path / "g", width=WIDTH) as gallery:
+        gallery.build(vectors_of(30), items_of(30))
+        names = []
+        for change in (lambda: None, lambda: None, lambda: gallery.remove([3])):
+            change()
+            gallery.optimise()
+            names.append([path.name for path in (tmp_path / "g" / "segments").iterdir()])
+        assert names[0] == names[1] != names[2]
+
+
 @pytest.mark.usefixtures("small_seals")
 def test_another_process_sees_changes_after_refresh(tmp_path: Path) -> None:
     vectors = vectors_of(80)

@@ -86,7 +86,7 @@ class Live:
         with self._working:
             view = self.view
             chosen = view.sealed if everything else due(view)
-            if chosen is None or not len(view.state.ids):
+            if chosen is None or not len(view.state.ids) or is_one(view):
                 return
             replaced = [one for one in self._sealed if any(one.segment is part.segment for part in chosen)]
             fresh = self._built((*chosen, view.parts[-1]), progress)
@@ -243,6 +243,11 @@ class Live:
             young = time.time() - file.stat().st_mtime < ORPHAN_SECONDS  # perhaps another process is writing it
             if file.name in replaced or not (file.name in named or young):
                 file.unlink(missing_ok=True)
+
+
+def is_one(view: View) -> bool:
+    """Whether all vectors are in one structure that holds no others: nothing could be better."""
+    return len(view.sealed) == 1 and not view.sealed[0].dead and not len(view.parts[-1].segment.ids)
 
 
 def due(view: View) -> tuple[Part, ...] | None:
