@@ -102,9 +102,9 @@ def search_rows(gallery: Gallery, kind: Kind, queries: Rows, truth: Any, rounds:
     return rows
 
 
-def measure(kind: Kind, vectors: Rows, rounds: int) -> tuple[list[dict[str, object]], dict[str, object]]:
+def measure(kind: Kind, vectors: Rows, rounds: int, asked: int) -> tuple[list[dict[str, object]], dict[str, object]]:
     """Search rows and the other row of one kind."""
-    queries, count = features(QUERIES, 2), len(vectors)
+    queries, count = features(asked, 2), len(vectors)
     truth = np.concatenate([(block @ vectors.T).argmax(axis=1) for block in blocks(queries, 64)])
     with tempfile.TemporaryDirectory() as room:
         folder = Path(room) / "gallery"
@@ -135,6 +135,7 @@ def main() -> None:
     """Measure and print."""
     parser = options(__doc__ or "", rounds=3)
     parser.add_argument("--count", type=int, default=100_000, help="vectors in the gallery (100000)")
+    parser.add_argument("--queries", type=int, default=QUERIES, help=f"queries in a round ({QUERIES})")
     parser.add_argument("--kinds", nargs="+", default=["Flat", "HNSW32"], choices=["Flat", "HNSW32", "IVF"])
     parser.add_argument("--open", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -144,7 +145,7 @@ def main() -> None:
     vectors = features(asked.count, 1)
     search, other = [], []
     for kind in asked.kinds:
-        rows, row = measure(kind, vectors, asked.rounds)
+        rows, row = measure(kind, vectors, asked.rounds, asked.queries)
         search += rows
         other.append(row)
     line = machine("numpy", "faiss-cpu")
