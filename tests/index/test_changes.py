@@ -7,22 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.index.lettered import INFO, pictures, rows
 
 from eyas.errors import ConfigError, GalleryError
-from eyas.index.records import GalleryInfo, NewItem
+from eyas.index.records import NewItem
 from eyas.index.store import Store
-
-WIDTH = 4
-INFO = GalleryInfo("a-uuid", "Flat", "IP", WIDTH)
-
-
-def rows(count: int, seed: int = 0) -> np.ndarray[Any, Any]:
-    return np.random.default_rng(seed).standard_normal((count, WIDTH), dtype=np.float32)
-
-
-def pictures(labels: str, start: int = 0) -> list[NewItem]:
-    """One item for each letter: its label."""
-    return [NewItem(label, f"hash {start + place}", f"{start + place}.jpg") for place, label in enumerate(labels)]
 
 
 @pytest.fixture

@@ -10,23 +10,12 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.index.lettered import INFO, WIDTH, pictures, rows
 
 from eyas.errors import GalleryError
 from eyas.index import history
-from eyas.index.records import GalleryInfo, NewItem
+from eyas.index.records import NewItem
 from eyas.index.store import Store
-
-WIDTH = 4
-INFO = GalleryInfo("a-uuid", "Flat", "IP", WIDTH)
-
-
-def rows(count: int, seed: int = 0) -> np.ndarray[Any, Any]:
-    return np.random.default_rng(seed).standard_normal((count, WIDTH), dtype=np.float32)
-
-
-def pictures(labels: str, start: int = 0) -> list[NewItem]:
-    """One item for each letter: its label."""
-    return [NewItem(label, f"hash {start + place}", f"{start + place}.jpg") for place, label in enumerate(labels)]
 
 
 @pytest.fixture

@@ -1,22 +1,22 @@
-"""A bar on stderr, where that is a terminal."""
+"""The bar of a check: it is told how many more images are done."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from eyas import progress
 from eyas.check.images import Advance
 
 
 @contextmanager
 def progress_bar(total: int, title: str) -> Iterator[Advance]:
     """A function that moves the bar by a number of images."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    done = 0
+    with progress.progress_bar(title) as told:
+        told(0, total)
 
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda _: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda done: bar.advance(task, done)
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            told(done, total)
+
+        yield advance

@@ -6,6 +6,7 @@ from pathlib import Path
 from eyas.bundle import EmbeddingManifest, Manifest
 from eyas.errors import ConfigError
 from eyas.index import Gallery
+from eyas.index.store import Store
 from eyas.pipeline_schema import DetectionModule, RecognitionModule
 from eyas.pipelines.detector import Detector
 from eyas.pipelines.embedder import Embedder
@@ -50,11 +51,11 @@ def made_with(index: Path) -> dict[str, str | None] | None:
     Raises GalleryError where there is no gallery and nothing that is read as one.
     """
     if not is_gallery(index) and signature(index) == ():  # before networks are fetched for nothing
-        Gallery.open(index).close()
+        Store.open(index).close()
     if not is_gallery(index):
         return None
-    with Gallery.open(index) as gallery:
-        named: dict[str, str | None] | None = gallery.setting(MADE_WITH)
+    with Store.open(index) as store:  # its search structures are read later, once
+        named: dict[str, str | None] | None = store.setting(MADE_WITH)
         return named
 
 
@@ -72,9 +73,13 @@ def _remembered(gallery: Gallery) -> dict[str, str | None]:
     return {"model_name": own.name if own.name in STORE else DEFAULT_FEATURES}
 
 
+def name_or_folder(named: str) -> dict[str, str | None]:
+    """The model_name and model_dir that a flag means which takes either: what is there is a folder."""
+    folder = Path(named).exists()
+    return {"model_name": None if folder else named, "model_dir": named if folder else None}
+
+
 def open_detector(named: str, device: str | None) -> Detector:
     """The detector of that name, or in that folder."""
-    folder = Path(named).exists()
-    module = DetectionModule(model_name=None if folder else named, model_dir=named if folder else None)
-    opening = Opening.of(module, Manifest)
+    opening = Opening.of(DetectionModule.model_validate(name_or_folder(named)), Manifest)
     return Detector(opening.bundle.manifest, opening.backends(device)[0])

@@ -1,11 +1,10 @@
 """The pipeline PP-ShiTuV2 as the command line means it."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from eyas.errors import ConfigError
-from eyas.gallery.models import made_with
+from eyas.gallery.models import made_with, name_or_folder
 from eyas.pipeline_schema import RecognitionPipeline
 from eyas.pipelines import create_pipeline
 from eyas.pipelines.galleries import folder_of
@@ -43,5 +42,4 @@ def open_recognition(
 def _detection(detector: str, section: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if detector.lower() == "none":
         return None
-    folder = Path(detector).exists()
-    return {**(section or {}), "model_name": None if folder else detector, "model_dir": detector if folder else None}
+    return {**(section or {}), **name_or_folder(detector)}

@@ -1,7 +1,7 @@
 """What is put into a gallery, checked: labels, metadata, pictures that are there twice."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -108,13 +108,17 @@ def _check_value(value: object, where: str, name: str, depth: int) -> None:
         )
 
 
-def checked_ids(ids: ArrayLike) -> Ids:
-    """`ids` as int64 [N].  Raises ConfigError unless it is a list of integers."""
-    array: NDArray[Any] = np.asarray(ids)
+def checked_ids(ids: ArrayLike | Iterable[int]) -> Ids:
+    """`ids` as int64 [N].  Raises ConfigError unless they are integers in a row."""
+    array: NDArray[Any] = np.asarray(
+        list(ids) if isinstance(ids, Iterable) and not isinstance(ids, np.ndarray) else ids
+    )
     if array.size == 0:
         return np.zeros(0, np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu" or array.max() > np.iinfo(np.int64).max:
-        raise ConfigError(f"ids: expected a list of integers, got {array.dtype} {list(array.shape)}: {str(ids)[:60]}.")
+        raise ConfigError(
+            f"ids: expected whole numbers, a list of integers, got {array.dtype} {list(array.shape)}: {str(ids)[:60]}."
+        )
     return array.astype(np.int64, copy=False)
 
 

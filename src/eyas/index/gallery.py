@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from eyas.errors import ConfigError, GalleryError, did_you_mean
+from eyas.index.arrivals import checked_ids
 from eyas.index.history import HistoryEntry
 from eyas.index.live import Live
 from eyas.index.records import (
@@ -30,7 +31,6 @@ from eyas.index.records import (
     ModelIdentity,
     NewItem,
     State,
-    as_ids,
     as_texts,
     checked_vectors,
 )
@@ -162,7 +162,7 @@ class Gallery:
     def update(self, ids: Iterable[int], *, label: str | None = None, metadata: Where | None = None) -> Change:
         """Give items another label, or other metadata (all of it).  Raises GalleryError for unknown ids."""
         with self._live.lock:
-            return self._live.seen(self._store.update(as_ids(ids), label=label, metadata=metadata))
+            return self._live.seen(self._store.update(checked_ids(ids), label=label, metadata=metadata))
 
     def remove(
         self,
@@ -181,7 +181,7 @@ class Gallery:
         named, sources = as_texts(labels), as_texts(sources)
         with self._live.lock:
             if ids is not None:
-                return self._live.seen(self._store.remove(as_ids(ids)))
+                return self._live.seen(self._store.remove(checked_ids(ids)))
             fitting = partial(self._store.find, labels=named, sources=sources, where=where)
             return self._live.seen(_of_present(fitting, self._store.remove))
 
@@ -203,11 +203,11 @@ class Gallery:
 
     def search_among(self, queries: Floats, k: int, ids: Iterable[int]) -> Matches:
         """`search` among the items `ids` alone."""
-        return self._live.view.search(checked_vectors(queries, self.width, "queries"), k, np.unique(as_ids(ids)))
+        return self._live.view.search(checked_vectors(queries, self.width, "queries"), k, np.unique(checked_ids(ids)))
 
     def get(self, ids: Iterable[int]) -> list[Item]:
         """Those items, in that order.  Raises GalleryError for an id that is not there."""
-        return self._store.items(as_ids(ids))
+        return self._store.items(checked_ids(ids))
 
     def find(
         self,
@@ -235,7 +235,7 @@ class Gallery:
 
         Raises GalleryError for an id that is not there, or a vector that is damaged on disk.
         """
-        return self._store.vectors(self._live.view.state.ids if ids is None else as_ids(ids))
+        return self._store.vectors(self._live.view.state.ids if ids is None else checked_ids(ids))
 
     def thumbnail(self, item: int) -> bytes | None:
         """The small JPEG that was stored with an item."""

@@ -33,7 +33,6 @@ PATCHED = 20_000
 """A change of more items than this is followed by a fresh look at the store; of fewer, by a change of the view.
 So is one that comes after changes of other processes."""
 ORPHAN_SECONDS = 3600
-NOTHING = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyas.bundle import EmbeddingManifest
-from eyas.errors import ConfigError, GalleryError
+from eyas.errors import GalleryError
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
@@ -175,14 +175,6 @@ def checked_vectors(vectors: NDArray[Any], width: int, what: str = "vectors") ->
         row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
         raise GalleryError(f"{what}: row {row} holds NaN or infinity. Expected finite numbers.")
     return array
-
-
-def as_ids(ids: Iterable[int]) -> Ids:
-    """`ids` as int64 [N].  Raises ConfigError where they are not whole numbers."""
-    array = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids))
-    if array.ndim != 1 or (len(array) and array.dtype.kind not in "iu"):
-        raise ConfigError(f"ids: expected whole numbers, got {array.tolist()!r:.80}.")
-    return array.astype(np.int64)
 
 
 def as_texts(values: Iterable[str] | None) -> Sequence[str] | None:
